@@ -1,0 +1,88 @@
+import { type Static, Type } from 'typebox';
+import { UuidField } from './fields.ts';
+
+/**
+ * Messages between a node agent and the control service: JSON text frames of a WebSocket over mutual TLS on port 4524,
+ * path {@link AGENT_CHANNEL_PATH}. The node is the one in the certificate; no message names it.
+ *
+ * 1. The agent sends `hello` with everything it has now, and from then on starts nothing that it was not ordered to.
+ * 2. The control service answers with `orders`, `full: true`: every dataset that concerns this node.
+ * 3. Then `orders` as things change, and `report`s as they are done. A report carries the number of the order it was made
+ *    under, so that a confirmation of an older order is never taken for one of the present order.
+ */
+export const AGENT_CHANNEL_PATH = '/v1/agent';
+export const AGENT_PROTOCOL = 1;
+/** Longest message either side takes, in bytes: 100,000 datasets of one node in one `hello`. */
+export const LONGEST_MESSAGE_BYTES = 64 * 2 ** 20;
+
+const SizeBytes = Type.Integer({ minimum: 0 });
+
+export const VolumeStateMessage = Type.Union([
+  Type.Object({ kind: Type.Literal('absent') }),
+  Type.Object({ kind: Type.Literal('detached'), sizeBytes: SizeBytes }),
+  Type.Object({ kind: Type.Literal('attached'), sizeBytes: SizeBytes }),
+  Type.Object({ kind: Type.Literal('mounted'), sizeBytes: SizeBytes, path: Type.String({ maxLength: 4096 }) }),
+  Type.Object({ kind: Type.Literal('elsewhere'), instance: Type.String({ maxLength: 256 }) }),
+]);
+
+export const Report = Type.Object({
+  datasetId: UuidField,
+  /** Number of the newest order for this dataset when the state was seen; 0 when there was none on this connection. */
+  order: Type.Integer({ minimum: 0 }),
+  /** True while an action runs: the state may be about to change and confirms nothing. */
+  busy: Type.Boolean(),
+  state: VolumeStateMessage,
+  problem: Type.Union([
+    Type.Null(),
+    Type.Object({ code: Type.String({ maxLength: 64 }), message: Type.String({ maxLength: 4096 }) }),
+  ]),
+});
+export type Report = Static<typeof Report>;
+
+export const Hello = Type.Object({
+  kind: Type.Literal('hello'),
+  protocol: Type.Integer(),
+  era: Type.String({ maxLength: 64 }),
+  host: Type.String({ maxLength: 256 }),
+  version: Type.String({ maxLength: 64 }),
+  backend: Type.String({ maxLength: 64 }),
+  pool: Type.String({ maxLength: 256 }),
+  profiles: Type.Array(Type.String({ maxLength: 256 }), { maxItems: 256 }),
+  /** Every dataset that is attached or mounted here or on which an action runs. What is not listed, this node has not. */
+  has: Type.Array(Report),
+});
+export type Hello = Static<typeof Hello>;
+
+export const AgentMessage = Type.Union([
+  Hello,
+  Type.Object({ kind: Type.Literal('report'), reports: Type.Array(Report) }),
+]);
+export type AgentMessage = Static<typeof AgentMessage>;
+
+export const Order = Type.Union([
+  Type.Object({
+    want: Type.Literal('mounted'),
+    datasetId: UuidField,
+    order: Type.Integer({ minimum: 1 }),
+    /** Whether an absent volume may be created. False once it was seen to exist: then it is lost, not new. */
+    mayCreate: Type.Boolean(),
+    /** Bytes to create it with; null for the backend's default. */
+    sizeBytes: Type.Union([SizeBytes, Type.Null()]),
+    metadata: Type.Record(Type.String(), Type.String()),
+  }),
+  Type.Object({ want: Type.Literal('released'), datasetId: UuidField, order: Type.Integer({ minimum: 1 }) }),
+  Type.Object({ want: Type.Literal('destroyed'), datasetId: UuidField, order: Type.Integer({ minimum: 1 }) }),
+]);
+export type Order = Static<typeof Order>;
+
+export const ControlMessage = Type.Union([
+  Type.Object({
+    kind: Type.Literal('orders'),
+    full: Type.Boolean(),
+    orders: Type.Array(Order),
+    /** Datasets that no longer concern this node: leave them as they are. */
+    withdrawn: Type.Array(UuidField),
+  }),
+  Type.Object({ kind: Type.Literal('refused'), reason: Type.String() }),
+]);
+export type ControlMessage = Static<typeof ControlMessage>;

@@ -1,0 +1,23 @@
+import { type Static, Type } from 'typebox';
+
+/** A node that reports (contract 1.5). */
+export const NodeState = Type.Object({ uuid: Type.String(), host: Type.String() });
+export type NodeState = Static<typeof NodeState>;
+
+/** Answer of `GET /v1/state/nodes/by_era/<era>`. */
+export const NodeByEra = Type.Object({ uuid: Type.String() });
+export type NodeByEra = Static<typeof NodeByEra>;
+
+/** An addition: what the control service knows of a node. Times are ISO 8601 in UTC. */
+export const NodeInspection = Type.Object({
+  uuid: Type.String(),
+  host: Type.String(),
+  connected: Type.Boolean(),
+  last_heard: Type.String(),
+  era: Type.String(),
+  version: Type.String(),
+  backend: Type.String(),
+  pool: Type.String({ description: 'Nodes with the same pool reach the same volumes' }),
+  profiles: Type.Array(Type.String()),
+});
+export type NodeInspection = Static<typeof NodeInspection>;

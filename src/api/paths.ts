@@ -1,0 +1,26 @@
+/** Paths of the REST API: Flocker's own, then our additions. */
+export const PATHS = {
+  version: '/v1/version',
+  configurationDatasets: '/v1/configuration/datasets',
+  stateDatasets: '/v1/state/datasets',
+  stateNodes: '/v1/state/nodes',
+  nodesByEra: '/v1/state/nodes/by_era',
+  leases: '/v1/configuration/leases',
+  inspectDatasets: '/v1/inspect/datasets',
+  inspectNodes: '/v1/inspect/nodes',
+  events: '/v1/events',
+  openapi: '/v1/openapi.json',
+  health: '/health',
+  metrics: '/metrics',
+} as const;
+
+/** Answer header of the dataset list: changes whenever the configuration does (contract 1.9). */
+export const TAG_HEADER = 'x-configuration-tag';
+/** Request header of dataset create, move and delete: 412 unless one of its values is the present tag. */
+export const IF_TAG_HEADER = 'x-if-configuration-matches';
+/**
+ * Request header of dataset create, an addition: 412 when a dataset that is not deleted already has this `name`
+ * (URI-encoded). Unlike the tag it is not disturbed by changes to other datasets. Servers without it ignore it, so send it
+ * only to one that answers {@link PATHS.inspectDatasets}.
+ */
+export const IF_NAME_UNUSED_HEADER = 'x-flocker-if-name-unused';
