@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox';
+import { PROBLEM_CODES } from '../model/volume-state.ts';
 import { UuidField } from './fields.ts';
 
 /**
@@ -34,7 +35,10 @@ export const Report = Type.Object({
   state: VolumeStateMessage,
   problem: Type.Union([
     Type.Null(),
-    Type.Object({ code: Type.String({ maxLength: 64 }), message: Type.String({ maxLength: 4096 }) }),
+    Type.Object({
+      code: Type.Enum([...PROBLEM_CODES]),
+      message: Type.String({ maxLength: 4096 }),
+    }),
   ]),
 });
 export type Report = Static<typeof Report>;

@@ -9,7 +9,9 @@ import { type Static, Type } from 'typebox';
  */
 export const EventsQuery = Type.Object(
   {
-    dataset_id: Type.Optional(Type.String({ description: 'Only events of this dataset, beginning with its present state' })),
+    dataset_id: Type.Optional(
+      Type.String({ description: 'Only events of this dataset, beginning with its present state' }),
+    ),
     until: Type.Optional(
       Type.Union([Type.Literal('mounted'), Type.Literal('gone')], {
         description:

@@ -22,20 +22,23 @@ export interface Problem {
 }
 
 /** The closed set of things that keep a dataset from its desired state. */
-export type ProblemCode =
-  | 'volume_lost'
-  | 'volume_elsewhere'
-  | 'volume_in_use'
-  | 'no_such_profile'
-  | 'bad_size'
-  | 'no_space'
-  | 'backend_failed'
-  | 'node_unknown'
-  | 'node_away'
-  | 'pool_unreachable'
-  | 'waiting_for_release'
-  | 'waiting_for_lease'
-  | 'conflict';
+export const PROBLEM_CODES = [
+  'volume_lost',
+  'volume_elsewhere',
+  'volume_in_use',
+  'no_such_profile',
+  'bad_size',
+  'no_space',
+  'backend_failed',
+  'node_unknown',
+  'node_away',
+  'pool_unreachable',
+  'waiting_for_release',
+  'waiting_for_lease',
+  'conflict',
+  'in_progress',
+] as const;
+export type ProblemCode = (typeof PROBLEM_CODES)[number];
 
 /** Whether a person has to act before it gets better: who waits for a mount can give up at once. */
 export function needsAction(code: ProblemCode): boolean {

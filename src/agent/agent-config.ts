@@ -1,0 +1,80 @@
+import { type Static, Type } from 'typebox';
+import { Compile } from 'typebox/compile';
+import { parseDocument } from 'yaml';
+import { CodedError } from '../kit/coded-error.ts';
+
+const Port = Type.Integer({ minimum: 1, maximum: 65535 });
+
+/** `agent.yml` (contract 3.1) with our own keys: `control-service.rest-port` and `node`. */
+const AgentYml = Type.Object({
+  version: Type.Literal(1),
+  'control-service': Type.Object({
+    hostname: Type.String({ minLength: 1 }),
+    port: Type.Optional(Port),
+    'rest-port': Type.Optional(Port),
+  }),
+  dataset: Type.Optional(
+    Type.Object({ backend: Type.String({ minLength: 1 }), mount_root: Type.Optional(Type.String({ pattern: '^/' })) }),
+  ),
+  node: Type.Optional(
+    Type.Object(
+      {
+        'state-path': Type.Optional(Type.String({ pattern: '^/' })),
+        socket: Type.Optional(Type.String({ pattern: '^/' })),
+        address: Type.Optional(Type.String()),
+        'shared-machine': Type.Optional(Type.Boolean()),
+      },
+      { additionalProperties: false },
+    ),
+  ),
+});
+const agentYml = Compile(AgentYml);
+
+/** What an agent is told by its `agent.yml`. */
+export interface AgentConfig {
+  readonly control: { readonly hostname: string; readonly agentPort: number; readonly restPort: number };
+  /** The backend's section, or undefined for an agent that only serves volumes of a foreign Flocker. */
+  readonly dataset: Readonly<Record<string, unknown>> | undefined;
+  /** Volumes are mounted at `<mountRoot>/<dataset id>`. */
+  readonly mountRoot: string;
+  /** Directory of the ledger of holders. */
+  readonly statePath: string;
+  /** Unix socket for programs on this machine. */
+  readonly socketPath: string;
+  /** Source address of the connection to the control service, and with it the node's `host`. */
+  readonly address: string | undefined;
+  /** Several agents run on this machine: the era is made of the boot id and the node's UUID. */
+  readonly sharedMachine: boolean;
+}
+
+/** An `agent.yml` that does not say what it must. */
+export class AgentConfigError extends CodedError<'bad_agent_yml'> {
+  override readonly name = 'AgentConfigError';
+}
+
+/** Reads the text of an `agent.yml`. Throws {@link AgentConfigError} with the place of the fault. */
+export function parseAgentConfig(text: string, path: string): AgentConfig {
+  const document = parseDocument(text);
+  const [fault] = document.errors;
+  if (fault !== undefined) throw new AgentConfigError('bad_agent_yml', `${path}: ${fault.message}`);
+  const parsed: unknown = document.toJS();
+  if (!agentYml.Check(parsed)) {
+    const faults = agentYml.Errors(parsed).map(({ instancePath, message }) => `${instancePath || '/'} ${message}`);
+    throw new AgentConfigError('bad_agent_yml', `${path}: ${faults.join('; ')}`);
+  }
+  const file: Static<typeof AgentYml> = parsed;
+  const { mount_root: mountRoot = '/flocker', ...backend } = file.dataset ?? {};
+  return {
+    control: {
+      hostname: file['control-service'].hostname,
+      agentPort: file['control-service'].port ?? 4524,
+      restPort: file['control-service']['rest-port'] ?? 4523,
+    },
+    dataset: file.dataset === undefined ? undefined : backend,
+    mountRoot,
+    statePath: file.node?.['state-path'] ?? '/var/lib/flocker/agent',
+    socketPath: file.node?.socket ?? '/run/flocker/agent.sock',
+    address: file.node?.address,
+    sharedMachine: file.node?.['shared-machine'] ?? false,
+  };
+}

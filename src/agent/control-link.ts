@@ -1,0 +1,195 @@
+import { Compile } from 'typebox/compile';
+import { type ClientOptions, WebSocket } from 'ws';
+import {
+  AGENT_CHANNEL_PATH,
+  AGENT_PROTOCOL,
+  type AgentMessage,
+  ControlMessage,
+  LONGEST_MESSAGE_BYTES,
+  type Report,
+} from '../api/agent-channel.ts';
+import { type BackoffPolicy, backoffMs } from '../kit/backoff.ts';
+import type { Clock } from '../kit/clock.ts';
+import { errorText } from '../kit/coded-error.ts';
+import type { Logger } from '../kit/logger.ts';
+import type { Convergence } from './convergence.ts';
+
+const RECONNECT: BackoffPolicy = { firstMs: 200, factor: 2, longestMs: 10_000 };
+const CONNECT_TIMEOUT_MS = 10_000;
+/** Both directions are pinged this often, and a silent peer is given up after twice that (contract 3.4). */
+const PING_MS = 30_000;
+
+const message = Compile(ControlMessage);
+
+/** What the agent says of itself. */
+export interface AgentIdentity {
+  readonly era: string;
+  readonly version: string;
+  readonly backend: string;
+  readonly pool: string;
+  readonly profiles: readonly string[];
+}
+
+export interface ControlLinkOptions {
+  readonly hostname: string;
+  readonly port: number;
+  readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };
+  /** Source address, or undefined for the machine's choice. */
+  readonly address: string | undefined;
+  readonly identity: AgentIdentity;
+  readonly convergence: Convergence;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly logger: Logger;
+}
+
+/** Keeps one connection to the control service: orders come in, reports go out. Mounts stay when it breaks. */
+export class ControlLink {
+  readonly #options: ControlLinkOptions;
+  #socket: WebSocket | undefined;
+  #cancelTimer: () => void = () => undefined;
+  #attempt = 0;
+  #heard = true;
+  #hasOrders = false;
+  #closed = false;
+  #host = '';
+  #outgoing: Report[] = [];
+
+  constructor(options: ControlLinkOptions) {
+    this.#options = options;
+  }
+
+  /** Whether the control service has given its orders on the present connection. */
+  get connected(): boolean {
+    return this.#hasOrders;
+  }
+
+  /** This node's address towards the control service; empty before the first connection. */
+  get host(): string {
+    return this.#host;
+  }
+
+  start(): void {
+    const { hostname, port, tls, address } = this.#options;
+    const host = hostname.includes(':') ? `[${hostname}]` : hostname;
+    // ws hands the options of TLS on; its types leave out the server name.
+    const clientOptions: ClientOptions & { servername: string } = {
+      ...tls,
+      servername: 'control-service',
+      ...(address === undefined ? {} : { localAddress: address }),
+      handshakeTimeout: CONNECT_TIMEOUT_MS,
+      maxPayload: LONGEST_MESSAGE_BYTES,
+      perMessageDeflate: false,
+    };
+    const socket = new WebSocket(`wss://${host}:${port}${AGENT_CHANNEL_PATH}`, clientOptions);
+    this.#socket = socket;
+    socket.on('upgrade', (response) => {
+      this.#host = response.socket.localAddress ?? '';
+    });
+    socket.on('open', () => this.#opened());
+    socket.on('message', (data) => this.#take(String(data)));
+    socket.on('pong', () => {
+      this.#heard = true;
+    });
+    socket.on('ping', () => {
+      this.#heard = true;
+    });
+    socket.on('error', (error: Error) => {
+      this.#options.logger.warn(
+        { control: `${hostname}:${port}`, reason: error.message },
+        'no connection to the control service',
+      );
+    });
+    socket.on('close', () => this.#lost());
+  }
+
+  /** Sends a report; without a connection it is dropped, as the next hello says it all. */
+  report(report: Report): void {
+    if (!this.#hasOrders) return;
+    // Reports of one turn of the event loop share a message.
+    if (this.#outgoing.push(report) > 1) return;
+    queueMicrotask(() => {
+      const reports = this.#outgoing;
+      this.#outgoing = [];
+      if (this.#hasOrders) this.#send({ kind: 'report', reports });
+    });
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#cancelTimer();
+    this.#socket?.terminate();
+  }
+
+  #opened(): void {
+    const { identity, convergence } = this.#options;
+    const { era, version, backend, pool, profiles } = identity;
+    this.#heard = true;
+    this.#keepAlive();
+    this.#send({
+      kind: 'hello',
+      protocol: AGENT_PROTOCOL,
+      era,
+      host: this.#host,
+      version,
+      backend,
+      pool,
+      profiles: [...profiles],
+      has: convergence.has(),
+    });
+  }
+
+  #take(text: string): void {
+    this.#heard = true;
+    const { convergence, logger } = this.#options;
+    let parsed: unknown;
+    try {
+      parsed = JSON.parse(text);
+    } catch (error) {
+      parsed = errorText(error);
+    }
+    if (!message.Check(parsed)) {
+      logger.error({}, 'the control service sent a message that this agent does not understand');
+      this.#socket?.terminate();
+      return;
+    }
+    if (parsed.kind === 'refused') {
+      logger.error({ reason: parsed.reason }, 'the control service refused this agent');
+      return;
+    }
+    if (parsed.full) {
+      this.#attempt = 0;
+      this.#hasOrders = true;
+      logger.info({ orders: parsed.orders.length }, 'connected to the control service');
+      convergence.replaceOrders(parsed.orders);
+    } else convergence.takeOrders(parsed.orders, parsed.withdrawn);
+  }
+
+  #lost(): void {
+    this.#hasOrders = false;
+    this.#outgoing = [];
+    this.#options.convergence.forgetOrders();
+    this.#cancelTimer();
+    if (this.#closed) return;
+    const delayMs = backoffMs(RECONNECT, this.#attempt, this.#options.random);
+    this.#attempt += 1;
+    this.#cancelTimer = this.#options.clock.timer(delayMs, () => this.start());
+  }
+
+  #keepAlive(): void {
+    this.#cancelTimer();
+    this.#cancelTimer = this.#options.clock.timer(PING_MS, () => {
+      if (!this.#heard) {
+        this.#socket?.terminate();
+        return;
+      }
+      this.#heard = false;
+      this.#socket?.ping();
+      this.#keepAlive();
+    });
+  }
+
+  #send(outgoing: AgentMessage): void {
+    this.#socket?.send(JSON.stringify(outgoing));
+  }
+}

@@ -1,0 +1,63 @@
+import type { DatasetId } from '../kit/ids.ts';
+import type { Dataset } from '../model/dataset.ts';
+import type { Lease } from '../model/lease.ts';
+import type { Json, StoreChange } from './store/store.ts';
+
+/** One change of the durable deployment. Decisions return these; nothing else alters it. */
+export type Change =
+  | { readonly kind: 'dataset'; readonly dataset: Dataset }
+  | { readonly kind: 'lease'; readonly lease: Lease }
+  | { readonly kind: 'leaseEnded'; readonly datasetId: DatasetId }
+  /** The configuration as users see it changed: a new tag (contract 1.9). */
+  | { readonly kind: 'revision'; readonly revision: number };
+
+/** What a request leads to: the answer, and what to make durable before it is given. */
+export interface Decision<Reply> {
+  readonly reply: Reply;
+  readonly changes: readonly Change[];
+}
+
+/** The dataset a change is about; undefined for changes of no single dataset. */
+export function datasetOf(change: Change): DatasetId | undefined {
+  switch (change.kind) {
+    case 'dataset':
+      return change.dataset.id;
+    case 'lease':
+      return change.lease.datasetId;
+    case 'leaseEnded':
+      return change.datasetId;
+    case 'revision':
+      return undefined;
+  }
+}
+
+export const DATASET_PREFIX = 'dataset/';
+export const LEASE_PREFIX = 'lease/';
+export const REVISION_KEY = 'configuration/revision';
+
+/** How a change is written to the store. */
+export function toStoreChange(change: Change): StoreChange {
+  switch (change.kind) {
+    case 'dataset': {
+      const { dataset } = change;
+      const value: Json = {
+        primary: dataset.primary,
+        deleted: dataset.deleted,
+        metadata: dataset.metadata,
+        maximumSizeBytes: dataset.maximumSizeBytes,
+        storage: { ...dataset.storage },
+      };
+      return { kind: 'put', key: DATASET_PREFIX + dataset.id, value };
+    }
+    case 'lease':
+      return {
+        kind: 'put',
+        key: LEASE_PREFIX + change.lease.datasetId,
+        value: { nodeId: change.lease.nodeId, expiresAtMs: change.lease.expiresAtMs },
+      };
+    case 'leaseEnded':
+      return { kind: 'remove', key: LEASE_PREFIX + change.datasetId };
+    case 'revision':
+      return { kind: 'put', key: REVISION_KEY, value: change.revision };
+  }
+}

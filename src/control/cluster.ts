@@ -1,0 +1,119 @@
+import type { Report } from '../api/agent-channel.ts';
+import type { DatasetId, NodeId } from '../kit/ids.ts';
+import type { Problem, VolumeState } from '../model/volume-state.ts';
+
+/** What a node last said of one dataset. */
+export interface Sighting {
+  readonly state: VolumeState;
+  readonly busy: boolean;
+  readonly problem: Problem | null;
+}
+
+/** A node that reports, or did so recently. */
+export interface LiveNode {
+  readonly id: NodeId;
+  readonly host: string;
+  readonly era: string;
+  readonly version: string;
+  readonly backend: string;
+  readonly pool: string;
+  readonly profiles: readonly string[];
+  readonly connected: boolean;
+  /** Wall clock of its last message, milliseconds since the epoch. */
+  readonly lastHeardMs: number;
+}
+
+/** The reported state of the cluster as decisions read it. */
+export interface ClusterView {
+  node(id: NodeId): LiveNode | undefined;
+  nodes(): Iterable<LiveNode>;
+  sighting(node: NodeId, dataset: DatasetId): Sighting | undefined;
+  /** Nodes that have a dataset attached or mounted. More than one, or one that does not hold it, is a conflict. */
+  havers(dataset: DatasetId): ReadonlySet<NodeId>;
+  nodeOfEra(era: string): NodeId | undefined;
+}
+
+const NOBODY: ReadonlySet<NodeId> = new Set();
+
+/** What nodes reported. In memory only: after a restart of the control service they report again (contract 1.5). */
+export class Cluster implements ClusterView {
+  readonly #nodes = new Map<NodeId, LiveNode>();
+  readonly #sightings = new Map<NodeId, Map<DatasetId, Sighting>>();
+  readonly #havers = new Map<DatasetId, Set<NodeId>>();
+  readonly #eras = new Map<string, NodeId>();
+
+  node(id: NodeId): LiveNode | undefined {
+    return this.#nodes.get(id);
+  }
+
+  nodes(): Iterable<LiveNode> {
+    return this.#nodes.values();
+  }
+
+  sighting(node: NodeId, dataset: DatasetId): Sighting | undefined {
+    return this.#sightings.get(node)?.get(dataset);
+  }
+
+  havers(dataset: DatasetId): ReadonlySet<NodeId> {
+    return this.#havers.get(dataset) ?? NOBODY;
+  }
+
+  nodeOfEra(era: string): NodeId | undefined {
+    return this.#eras.get(era);
+  }
+
+  /** A node that says hello: what it reported before is forgotten, as is the era it had. */
+  join(node: LiveNode): void {
+    this.forgetSightings(node.id);
+    const before = this.#nodes.get(node.id);
+    if (before !== undefined && this.#eras.get(before.era) === node.id) this.#eras.delete(before.era);
+    this.#nodes.set(node.id, node);
+    this.#eras.set(node.era, node.id);
+  }
+
+  heard(id: NodeId, lastHeardMs: number): void {
+    const node = this.#nodes.get(id);
+    if (node !== undefined) this.#nodes.set(id, { ...node, lastHeardMs });
+  }
+
+  disconnected(id: NodeId): void {
+    const node = this.#nodes.get(id);
+    if (node !== undefined) this.#nodes.set(id, { ...node, connected: false });
+  }
+
+  /** Drops a node's facts; its era stays known (contract 1.5). Returns the datasets it had something to say about. */
+  expire(id: NodeId): DatasetId[] {
+    const touched = [...(this.#sightings.get(id)?.keys() ?? [])];
+    this.forgetSightings(id);
+    this.#nodes.delete(id);
+    return touched;
+  }
+
+  see(node: NodeId, dataset: DatasetId, report: Report): void {
+    const sighting: Sighting = { state: report.state, busy: report.busy, problem: report.problem };
+    let seen = this.#sightings.get(node);
+    if (seen === undefined) {
+      seen = new Map();
+      this.#sightings.set(node, seen);
+    }
+    if (sighting.state.kind === 'absent' && sighting.problem === null && !sighting.busy) seen.delete(dataset);
+    else seen.set(dataset, sighting);
+    this.#noteHaver(node, dataset, sighting.state.kind === 'attached' || sighting.state.kind === 'mounted');
+  }
+
+  forgetSightings(node: NodeId): void {
+    for (const dataset of this.#sightings.get(node)?.keys() ?? []) this.#noteHaver(node, dataset, false);
+    this.#sightings.delete(node);
+  }
+
+  #noteHaver(node: NodeId, dataset: DatasetId, has: boolean): void {
+    const havers = this.#havers.get(dataset);
+    if (has) {
+      if (havers === undefined) this.#havers.set(dataset, new Set([node]));
+      else havers.add(node);
+      return;
+    }
+    havers?.delete(node);
+    if (havers?.size === 0) this.#havers.delete(dataset);
+  }
+}

@@ -1,0 +1,224 @@
+import type { Hello, Report } from '../api/agent-channel.ts';
+import type { CreateDatasetBody, DatasetConfiguration, MoveDatasetBody } from '../api/datasets.ts';
+import type { LeaseBody } from '../api/leases.ts';
+import type { Clock } from '../kit/clock.ts';
+import { type DatasetId, type NewUuid, type NodeId, parseDatasetId } from '../kit/ids.ts';
+import type { Logger } from '../kit/logger.ts';
+import type { AgentSession } from './agent-session.ts';
+import { type Decision, datasetOf } from './changes.ts';
+import { Cluster, type ClusterView, type LiveNode } from './cluster.ts';
+import { type Conditions, decideCreate, decideDelete, decideMove, type Reply } from './decide-datasets.ts';
+import { decideAcquireLease, decideExpireLease, decideReleaseLease } from './decide-leases.ts';
+import { decideJoin, decideReports, type ReportOn } from './decide-reports.ts';
+import type { DeploymentView } from './deployment.ts';
+import { DurableDeployment } from './durable-deployment.ts';
+import { EventHub } from './event-hub.ts';
+import { LeaseClock } from './lease-clock.ts';
+import { type Wish, wishFor } from './orders.ts';
+import type { Json, Store } from './store/store.ts';
+import { inspectionOf, nodeInspection } from './views.ts';
+
+/** A node's facts are dropped this long after its last message (contract 1.5). */
+const STATE_LIFETIME_MS = 120_000;
+
+export interface ControlServiceOptions {
+  readonly store: Store;
+  readonly entries: ReadonlyMap<string, Json>;
+  readonly clock: Clock;
+  readonly newUuid: NewUuid;
+  readonly logger: Logger;
+  /** Called when the store fails: what is in memory can no longer be made durable, so the process has to end. */
+  readonly onFatal: (error: unknown) => void;
+}
+
+/**
+ * The control service without its listeners: takes requests and reports, decides, makes durable, then answers, orders and
+ * announces. Nothing that is not on disk is ever shown to anybody.
+ */
+export class ControlService {
+  readonly events: EventHub;
+  readonly #durable: DurableDeployment;
+  readonly #cluster = new Cluster();
+  readonly #clock: Clock;
+  readonly #newUuid: NewUuid;
+  readonly #logger: Logger;
+  readonly #leases: LeaseClock;
+  readonly #sessions = new Map<NodeId, AgentSession>();
+  /** The session that was last ordered something about a dataset. */
+  readonly #ordered = new Map<DatasetId, AgentSession>();
+  readonly #expiries = new Map<NodeId, () => void>();
+
+  constructor(options: ControlServiceOptions) {
+    this.#clock = options.clock;
+    this.#newUuid = options.newUuid;
+    this.#logger = options.logger;
+    this.events = new EventHub(options.newUuid());
+    this.#leases = new LeaseClock(options.clock, (lease) => {
+      void this.#perform(() => decideExpireLease(this.deployment, lease, this.#clock.wallMs()));
+    });
+    this.#durable = new DurableDeployment(options.store, options.entries, options.onFatal);
+    for (const lease of this.deployment.leases()) this.#leases.watch(lease);
+  }
+
+  get deployment(): DeploymentView {
+    return this.#durable.deployment;
+  }
+
+  get cluster(): ClusterView {
+    return this.#cluster;
+  }
+
+  createDataset(body: CreateDatasetBody, conditions: Conditions): Promise<Reply<DatasetConfiguration>> {
+    return this.#perform(() => decideCreate(this.deployment, this.#cluster, body, conditions, this.#newUuid));
+  }
+
+  moveDataset(id: string, body: MoveDatasetBody, conditions: Conditions): Promise<Reply<DatasetConfiguration>> {
+    return this.#perform(() => decideMove(this.deployment, this.#cluster, id, body, conditions));
+  }
+
+  deleteDataset(id: string, conditions: Conditions): Promise<Reply<DatasetConfiguration>> {
+    return this.#perform(() => decideDelete(this.deployment, this.#cluster, id, conditions));
+  }
+
+  acquireLease(body: LeaseBody): Promise<Reply<LeaseBody>> {
+    return this.#perform(() => decideAcquireLease(this.deployment, body, this.#clock.wallMs()));
+  }
+
+  releaseLease(id: string): Promise<Reply<LeaseBody>> {
+    return this.#perform(() => decideReleaseLease(this.deployment, id, this.#clock.wallMs()));
+  }
+
+  /** Reads, and answers once everything that was read is durable. */
+  async read<T>(view: () => T): Promise<T> {
+    const seen = view();
+    await this.#durable.settled();
+    return seen;
+  }
+
+  /** A node said hello: takes in what it has, gives it what waited for it, and sends its orders. */
+  async join(session: AgentSession, hello: Hello): Promise<void> {
+    const node = this.#liveNode(session.nodeId, hello);
+    this.#expiries.get(node.id)?.();
+    this.#expiries.delete(node.id);
+    this.#sessions.set(node.id, session);
+    this.#cluster.join(node);
+    const known = this.#takeIn(session, hello.has);
+    await this.#commit(() => decideReports(node, known, this.#cluster));
+    await this.#commit(() => decideJoin(this.deployment, this.#cluster, node));
+    if (this.#sessions.get(node.id) !== session) return;
+    const concerned = this.deployment.concerning(node.id).filter(({ id }) => !this.#durable.pending(id));
+    const wishes: [DatasetId, Wish][] = [];
+    for (const dataset of concerned) {
+      const wish = wishFor(node.id, dataset, this.deployment.lease(dataset.id), this.#cluster);
+      if (wish === undefined) continue;
+      wishes.push([dataset.id, wish]);
+      this.#ordered.set(dataset.id, session);
+    }
+    session.sendAll(wishes);
+    this.events.publish({ name: 'node', data: nodeInspection(node) });
+    this.#announce([...concerned.map(({ id }) => id), ...known.map(({ dataset }) => dataset.id)]);
+    this.#logger.info({ node: node.id, host: node.host, orders: wishes.length }, 'node connected');
+  }
+
+  /** A node reported. */
+  async report(session: AgentSession, reports: readonly Report[]): Promise<void> {
+    const node = this.#cluster.node(session.nodeId);
+    if (node === undefined || this.#sessions.get(session.nodeId) !== session) return;
+    const known = this.#takeIn(session, reports);
+    await this.#commit(() => decideReports(node, known, this.#cluster));
+    this.#announce(known.map(({ dataset }) => dataset.id));
+  }
+
+  heard(session: AgentSession): void {
+    if (this.#sessions.get(session.nodeId) === session) this.#cluster.heard(session.nodeId, this.#clock.wallMs());
+  }
+
+  /** A node's connection ended. What it reported stays for a while: its volumes stay mounted. */
+  leave(session: AgentSession): void {
+    const { nodeId } = session;
+    if (this.#sessions.get(nodeId) !== session) return;
+    this.#sessions.delete(nodeId);
+    this.#cluster.disconnected(nodeId);
+    const node = this.#cluster.node(nodeId);
+    if (node === undefined) return;
+    this.events.publish({ name: 'node', data: nodeInspection(node) });
+    this.#announce(this.deployment.concerning(nodeId).map(({ id }) => id));
+    const delayMs = Math.max(0, node.lastHeardMs + STATE_LIFETIME_MS - this.#clock.wallMs());
+    this.#expiries.set(
+      nodeId,
+      this.#clock.timer(delayMs, () => {
+        this.#expiries.delete(nodeId);
+        this.#announce(this.#cluster.expire(nodeId));
+        this.#logger.warn({ node: nodeId, host: node.host }, 'node not heard for too long: its state was dropped');
+      }),
+    );
+    this.#logger.warn({ node: nodeId, host: node.host }, 'node disconnected');
+  }
+
+  /** Stops timers and closes the store once what is under way is durable. */
+  async close(): Promise<void> {
+    this.#leases.close();
+    for (const cancel of this.#expiries.values()) cancel();
+    await this.#durable.close();
+  }
+
+  async #perform<R>(decide: () => Decision<R>): Promise<R> {
+    const { reply, touched } = await this.#commit(decide);
+    this.#announce(touched);
+    return reply;
+  }
+
+  async #commit<R>(decide: () => Decision<R>): Promise<{ reply: R; touched: DatasetId[] }> {
+    const decision = decide();
+    const written = this.#durable.write(decision.changes);
+    for (const change of decision.changes) {
+      if (change.kind === 'lease') this.#leases.watch(change.lease);
+      if (change.kind === 'leaseEnded') this.#leases.forget(change.datasetId);
+    }
+    await written;
+    return { reply: decision.reply, touched: decision.changes.flatMap((change) => datasetOf(change) ?? []) };
+  }
+
+  #takeIn(session: AgentSession, reports: readonly Report[]): ReportOn[] {
+    return reports.flatMap((report) => {
+      const id = parseDatasetId(report.datasetId);
+      const dataset = id === undefined ? undefined : this.deployment.dataset(id);
+      if (id === undefined) return [];
+      this.#cluster.see(session.nodeId, id, report);
+      return dataset === undefined ? [] : [{ dataset, report, want: session.presentWant(id, report.order) }];
+    });
+  }
+
+  /** Sends the orders that follow from durable changes, and tells the subscribers. */
+  #announce(ids: readonly DatasetId[]): void {
+    const bySession = new Map<AgentSession, [DatasetId, Wish | undefined][]>();
+    const note = (session: AgentSession | undefined, id: DatasetId, wish: Wish | undefined): void => {
+      if (session?.ready !== true) return;
+      const wishes = bySession.get(session);
+      if (wishes === undefined) bySession.set(session, [[id, wish]]);
+      else wishes.push([id, wish]);
+    };
+    for (const id of new Set(ids)) {
+      const dataset = this.deployment.dataset(id);
+      // A later change of this dataset is not durable yet; it is announced when it is.
+      if (dataset === undefined || this.#durable.pending(id)) continue;
+      const lease = this.deployment.lease(id);
+      const holder = dataset.storage.kind === 'held' ? this.#sessions.get(dataset.storage.node) : undefined;
+      const before = this.#ordered.get(id);
+      if (before !== undefined && before !== holder) note(before, id, undefined);
+      if (holder === undefined) this.#ordered.delete(id);
+      else {
+        this.#ordered.set(id, holder);
+        note(holder, id, wishFor(holder.nodeId, dataset, lease, this.#cluster));
+      }
+      const data = inspectionOf(dataset, lease, this.#cluster, this.#clock.wallMs());
+      this.events.publish({ name: 'dataset', data });
+    }
+    for (const [session, wishes] of bySession) session.sendChanged(wishes);
+  }
+
+  #liveNode(id: NodeId, hello: Hello): LiveNode {
+    const { host, era, version, backend, pool, profiles } = hello;
+    return { id, host, era, version, backend, pool, profiles, connected: true, lastHeardMs: this.#clock.wallMs() };
+  }
+}

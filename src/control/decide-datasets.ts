@@ -1,0 +1,119 @@
+import type { CreateDatasetBody, DatasetConfiguration, MoveDatasetBody } from '../api/datasets.ts';
+import { DESCRIPTIONS } from '../api/errors.ts';
+import { type DatasetId, type NewUuid, newDatasetId, parseDatasetId, parseNodeId } from '../kit/ids.ts';
+import type { Dataset } from '../model/dataset.ts';
+import type { Change, Decision } from './changes.ts';
+import type { ClusterView } from './cluster.ts';
+import type { DeploymentView } from './deployment.ts';
+import { settle } from './settle.ts';
+
+/** An answer of the REST API: status and JSON body. */
+export interface Reply<Body> {
+  readonly status: number;
+  readonly body: Body | { readonly description: string; readonly errors?: string[] };
+}
+
+/** Conditions a request carries; undefined means none. */
+export interface Conditions {
+  readonly tags: readonly string[] | undefined;
+  readonly nameUnused: string | undefined;
+}
+
+/** The 412 of a request whose conditions do not hold, or undefined (contract 1.9). */
+export function unmetCondition(conditions: Conditions, deployment: DeploymentView): Reply<never> | undefined {
+  const { tags, nameUnused } = conditions;
+  if (tags !== undefined && !tags.includes(deployment.tag)) {
+    const description = `Tag doesn't match. Required: ${tags[0] ?? ''}, current: ${deployment.tag}`;
+    return { status: 412, body: { description } };
+  }
+  if (nameUnused !== undefined && deployment.named(nameUnused).length > 0) {
+    return { status: 412, body: { description: `A dataset named ${nameUnused} exists.` } };
+  }
+  return undefined;
+}
+
+export function decideCreate(
+  deployment: DeploymentView,
+  cluster: ClusterView,
+  body: CreateDatasetBody,
+  conditions: Conditions,
+  newUuid: NewUuid,
+): Decision<Reply<DatasetConfiguration>> {
+  const unmet = unmetCondition(conditions, deployment);
+  if (unmet !== undefined) return refuse(unmet);
+  const primary = parseNodeId(body.primary);
+  const id = body.dataset_id === undefined ? newDatasetId(newUuid) : parseDatasetId(body.dataset_id);
+  if (primary === undefined || id === undefined) return reject(400, DESCRIPTIONS.schema);
+  if (deployment.dataset(id) !== undefined) return reject(409, DESCRIPTIONS.datasetIdInUse);
+  const dataset = settle(
+    {
+      id,
+      primary,
+      deleted: false,
+      metadata: body.metadata ?? {},
+      maximumSizeBytes: body.maximum_size ?? null,
+      storage: { kind: 'unmade' },
+    },
+    cluster,
+  );
+  return accept(deployment, 201, dataset);
+}
+
+export function decideMove(
+  deployment: DeploymentView,
+  cluster: ClusterView,
+  id: string,
+  body: MoveDatasetBody,
+  conditions: Conditions,
+): Decision<Reply<DatasetConfiguration>> {
+  const unmet = unmetCondition(conditions, deployment);
+  if (unmet !== undefined) return refuse(unmet);
+  const dataset = deployment.dataset(id as DatasetId);
+  if (dataset === undefined) return reject(404, DESCRIPTIONS.datasetNotFound);
+  if (dataset.deleted) return reject(405, DESCRIPTIONS.datasetDeleted);
+  const primary = body.primary === undefined ? dataset.primary : parseNodeId(body.primary);
+  if (primary === undefined) return reject(400, DESCRIPTIONS.schema);
+  if (primary === dataset.primary) return refuse({ status: 200, body: configurationOf(dataset) });
+  return accept(deployment, 200, settle({ ...dataset, primary }, cluster));
+}
+
+export function decideDelete(
+  deployment: DeploymentView,
+  cluster: ClusterView,
+  id: string,
+  conditions: Conditions,
+): Decision<Reply<DatasetConfiguration>> {
+  const unmet = unmetCondition(conditions, deployment);
+  if (unmet !== undefined) return refuse(unmet);
+  const dataset = deployment.dataset(id as DatasetId);
+  if (dataset === undefined) return reject(404, DESCRIPTIONS.datasetNotFound);
+  if (dataset.deleted) return refuse({ status: 200, body: configurationOf(dataset) });
+  return accept(deployment, 200, settle({ ...dataset, deleted: true }, cluster));
+}
+
+/** A dataset's configuration as the API shows it (contract 1.4). */
+export function configurationOf(dataset: Dataset): DatasetConfiguration {
+  return {
+    dataset_id: dataset.id,
+    primary: dataset.primary,
+    deleted: dataset.deleted,
+    metadata: { ...dataset.metadata },
+    ...(dataset.maximumSizeBytes === null ? {} : { maximum_size: dataset.maximumSizeBytes }),
+  };
+}
+
+function accept(deployment: DeploymentView, status: number, dataset: Dataset): Decision<Reply<DatasetConfiguration>> {
+  const changes: Change[] = [
+    { kind: 'dataset', dataset },
+    { kind: 'revision', revision: deployment.revision + 1 },
+  ];
+  return { reply: { status, body: configurationOf(dataset) }, changes };
+}
+
+function refuse<Body>(reply: Reply<Body>): Decision<Reply<Body>> {
+  return { reply, changes: [] };
+}
+
+function reject(status: number, description: string): Decision<Reply<never>> {
+  return { reply: { status, body: { description } }, changes: [] };
+}

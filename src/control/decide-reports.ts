@@ -1,0 +1,84 @@
+import type { Report } from '../api/agent-channel.ts';
+import type { Dataset, Storage } from '../model/dataset.ts';
+import type { VolumeState } from '../model/volume-state.ts';
+import type { Change, Decision } from './changes.ts';
+import type { ClusterView, LiveNode } from './cluster.ts';
+import type { DeploymentView } from './deployment.ts';
+import { settle } from './settle.ts';
+
+/** The order a report was made under, if it is the present one for that dataset. */
+export type PresentWant = 'mounted' | 'released' | 'destroyed' | undefined;
+
+/** A report with its dataset looked up. */
+export interface ReportOn {
+  readonly dataset: Dataset;
+  readonly report: Report;
+  /** Undefined when the report was made under an older order: then it confirms nothing. */
+  readonly want: PresentWant;
+}
+
+/**
+ * What a node's reports change durably: that a volume was made, that it was let go, that it was destroyed, or that a node
+ * turns out to have a volume which the records say nobody has. Also hands freed datasets on.
+ */
+export function decideReports(node: LiveNode, reports: readonly ReportOn[], cluster: ClusterView): Decision<undefined> {
+  const changes: Change[] = [];
+  for (const { dataset, report, want } of reports) {
+    const storage = afterReport(node, dataset.storage, report, want);
+    if (storage === dataset.storage) continue;
+    changes.push({ kind: 'dataset', dataset: settle({ ...dataset, storage }, cluster) });
+  }
+  return { reply: undefined, changes };
+}
+
+/** What becomes possible when a node connects: datasets that waited for it, or for any node of its pool, are handed to it. */
+export function decideJoin(deployment: DeploymentView, cluster: ClusterView, node: LiveNode): Decision<undefined> {
+  const waiting = new Map<string, Dataset>();
+  for (const dataset of deployment.concerning(node.id)) waiting.set(dataset.id, dataset);
+  for (const dataset of deployment.doomedIn(node.pool)) waiting.set(dataset.id, dataset);
+  const changes: Change[] = [];
+  for (const dataset of waiting.values()) {
+    const settled = settle(dataset, cluster);
+    if (settled !== dataset) changes.push({ kind: 'dataset', dataset: settled });
+  }
+  return { reply: undefined, changes };
+}
+
+function afterReport(node: LiveNode, storage: Storage, report: Report, want: PresentWant): Storage {
+  if (storage.kind === 'held' && storage.node === node.id) {
+    const seen = noteSeen(storage, node, report.state);
+    return report.busy ? seen : afterConfirmation(seen, node, report.state, want);
+  }
+  if (storage.kind === 'free' || storage.kind === 'unmade') return adopt(node, storage, report.state);
+  return storage;
+}
+
+type Held = Extract<Storage, { kind: 'held' }>;
+
+function noteSeen(storage: Held, node: LiveNode, state: VolumeState): Held {
+  const sizeBytes = 'sizeBytes' in state ? state.sizeBytes : undefined;
+  if (sizeBytes === undefined) return storage;
+  if (storage.made && storage.pool === node.pool && storage.sizeBytes === sizeBytes) return storage;
+  return { ...storage, made: true, pool: node.pool, sizeBytes };
+}
+
+function afterConfirmation(storage: Held, node: LiveNode, state: VolumeState, want: PresentWant): Storage {
+  if (state.kind === 'attached' || state.kind === 'mounted') return storage;
+  switch (want) {
+    case undefined:
+    case 'mounted':
+      return storage;
+    case 'destroyed':
+      return state.kind === 'absent' ? { kind: 'gone' } : storage;
+    case 'released':
+      return storage.made
+        ? { kind: 'free', pool: storage.pool ?? node.pool, sizeBytes: storage.sizeBytes }
+        : { kind: 'unmade' };
+  }
+}
+
+/** A node has what the records say nobody has, as after restoring an old backup: the node is right. */
+function adopt(node: LiveNode, storage: Storage, state: VolumeState): Storage {
+  if (state.kind !== 'attached' && state.kind !== 'mounted') return storage;
+  return { kind: 'held', node: node.id, made: true, pool: node.pool, sizeBytes: state.sizeBytes };
+}

@@ -1,0 +1,129 @@
+import { createHash } from 'node:crypto';
+import type { DatasetId, NodeId } from '../kit/ids.ts';
+import { type Dataset, nameOf } from '../model/dataset.ts';
+import type { Lease } from '../model/lease.ts';
+import type { Change } from './changes.ts';
+
+/** The deployment as decisions read it. */
+export interface DeploymentView {
+  dataset(id: DatasetId): Dataset | undefined;
+  datasets(): Iterable<Dataset>;
+  lease(id: DatasetId): Lease | undefined;
+  leases(): Iterable<Lease>;
+  /** Datasets of this name that are not deleted. */
+  named(name: string): readonly Dataset[];
+  /** Datasets held by or configured onto a node, except those that are gone. */
+  concerning(node: NodeId): readonly Dataset[];
+  /** Deleted datasets that exist in a pool and that no node has. */
+  doomedIn(pool: string): readonly Dataset[];
+  readonly revision: number;
+  readonly tag: string;
+}
+
+/**
+ * The durable deployment in memory, with the indexes that keep the cost of one change independent of the number of
+ * datasets and nodes. Only {@link Deployment.apply} alters it.
+ */
+export class Deployment implements DeploymentView {
+  readonly #clusterId: string;
+  readonly #datasets = new Map<DatasetId, Dataset>();
+  readonly #leases = new Map<DatasetId, Lease>();
+  readonly #byName = new Index<string, DatasetId>();
+  readonly #byNode = new Index<NodeId, DatasetId>();
+  readonly #doomed = new Index<string, DatasetId>();
+  #revision = 0;
+
+  constructor(clusterId: string) {
+    this.#clusterId = clusterId;
+  }
+
+  get revision(): number {
+    return this.#revision;
+  }
+
+  get tag(): string {
+    return createHash('sha256').update(`${this.#clusterId}/${this.#revision}`).digest('hex').slice(0, 32);
+  }
+
+  dataset(id: DatasetId): Dataset | undefined {
+    return this.#datasets.get(id);
+  }
+
+  datasets(): Iterable<Dataset> {
+    return this.#datasets.values();
+  }
+
+  lease(id: DatasetId): Lease | undefined {
+    return this.#leases.get(id);
+  }
+
+  leases(): Iterable<Lease> {
+    return this.#leases.values();
+  }
+
+  named(name: string): readonly Dataset[] {
+    return this.#resolve(this.#byName.get(name));
+  }
+
+  concerning(node: NodeId): readonly Dataset[] {
+    return this.#resolve(this.#byNode.get(node));
+  }
+
+  doomedIn(pool: string): readonly Dataset[] {
+    return this.#resolve(this.#doomed.get(pool));
+  }
+
+  apply(change: Change): void {
+    switch (change.kind) {
+      case 'dataset': {
+        const before = this.#datasets.get(change.dataset.id);
+        if (before !== undefined) this.#index(before, 'remove');
+        this.#datasets.set(change.dataset.id, change.dataset);
+        this.#index(change.dataset, 'add');
+        return;
+      }
+      case 'lease':
+        this.#leases.set(change.lease.datasetId, change.lease);
+        return;
+      case 'leaseEnded':
+        this.#leases.delete(change.datasetId);
+        return;
+      case 'revision':
+        this.#revision = change.revision;
+    }
+  }
+
+  #index(dataset: Dataset, operation: 'add' | 'remove'): void {
+    const { id, storage } = dataset;
+    const name = nameOf(dataset.metadata);
+    if (name !== undefined && !dataset.deleted) this.#byName[operation](name, id);
+    if (storage.kind === 'gone') return;
+    this.#byNode[operation](dataset.primary, id);
+    if (storage.kind === 'held') this.#byNode[operation](storage.node, id);
+    if (storage.kind === 'free' && dataset.deleted) this.#doomed[operation](storage.pool, id);
+  }
+
+  #resolve(ids: Iterable<DatasetId>): readonly Dataset[] {
+    return [...ids].flatMap((id) => this.#datasets.get(id) ?? []);
+  }
+}
+
+class Index<Key, Value> {
+  readonly #sets = new Map<Key, Set<Value>>();
+
+  get(key: Key): Iterable<Value> {
+    return this.#sets.get(key) ?? [];
+  }
+
+  add(key: Key, value: Value): void {
+    const set = this.#sets.get(key);
+    if (set === undefined) this.#sets.set(key, new Set([value]));
+    else set.add(value);
+  }
+
+  remove(key: Key, value: Value): void {
+    const set = this.#sets.get(key);
+    set?.delete(value);
+    if (set?.size === 0) this.#sets.delete(key);
+  }
+}

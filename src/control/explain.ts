@@ -1,0 +1,122 @@
+import type { NodeId } from '../kit/ids.ts';
+import { type Dataset, nameOf } from '../model/dataset.ts';
+import type { Lease } from '../model/lease.ts';
+import type { Problem, ProblemCode } from '../model/volume-state.ts';
+import type { ClusterView, LiveNode } from './cluster.ts';
+
+/** A problem and the node it is about. */
+export interface Explanation extends Problem {
+  readonly node: NodeId;
+}
+
+/**
+ * Why a dataset is not as it is configured; undefined when it is. Whoever waits for a volume learns here what it waits for:
+ * there is no pending volume without a reason.
+ */
+export function explain(dataset: Dataset, lease: Lease | undefined, cluster: ClusterView): Explanation | undefined {
+  return (
+    conflict(dataset, cluster) ??
+    (dataset.deleted ? whyNotGone(dataset, lease, cluster) : whyNotMounted(dataset, lease, cluster))
+  );
+}
+
+function whyNotMounted(dataset: Dataset, lease: Lease | undefined, cluster: ClusterView): Explanation | undefined {
+  const { storage, primary } = dataset;
+  if (storage.kind === 'held' && storage.node !== primary) return whyNotReleased(dataset, storage.node, lease, cluster);
+  const node = cluster.node(primary);
+  if (storage.kind === 'held') {
+    const sighting = cluster.sighting(primary, dataset.id);
+    if (sighting?.problem) return { ...sighting.problem, node: primary };
+    if (sighting?.state.kind === 'mounted' && node?.connected === true) return undefined;
+    if (sighting?.state.kind === 'mounted')
+      return away(dataset, primary, node, 'It was mounted there when it was last heard.');
+    if (node?.connected === true)
+      return problem('in_progress', primary, `${node.host} was told to mount ${called(dataset)}.`);
+    return away(dataset, primary, node, 'It holds the volume and mounts it when it is back.');
+  }
+  if (node?.connected !== true) return away(dataset, primary, node, 'The volume is made or mounted when it connects.');
+  if (storage.kind === 'free' && storage.pool !== node.pool) {
+    return problem(
+      'pool_unreachable',
+      primary,
+      `The data of ${called(dataset)} are in pool ${storage.pool}, and ${node.host} reaches only pool ${node.pool}. ` +
+        'Move the dataset to a node of its pool.',
+    );
+  }
+  return problem('in_progress', primary, `${node.host} is being told to mount ${called(dataset)}.`);
+}
+
+function whyNotGone(dataset: Dataset, lease: Lease | undefined, cluster: ClusterView): Explanation | undefined {
+  const { storage, primary } = dataset;
+  if (storage.kind === 'gone') return undefined;
+  if (storage.kind === 'held') return whyNotReleased(dataset, storage.node, lease, cluster);
+  return away(
+    dataset,
+    primary,
+    cluster.node(primary),
+    'The volume is destroyed when it, or another node of its pool, connects.',
+  );
+}
+
+function whyNotReleased(dataset: Dataset, holder: NodeId, lease: Lease | undefined, cluster: ClusterView): Explanation {
+  const node = cluster.node(holder);
+  const sighting = cluster.sighting(holder, dataset.id);
+  if (node?.connected !== true) {
+    return away(
+      dataset,
+      holder,
+      node,
+      'It has the volume and has not confirmed letting it go, so no other node may attach it. Bring the node back.',
+    );
+  }
+  if (lease?.nodeId === holder) {
+    return problem(
+      'waiting_for_lease',
+      holder,
+      `${node.host} holds a lease on ${called(dataset)}: it lets go when the lease is released or expires.`,
+    );
+  }
+  if (sighting?.problem) return { ...sighting.problem, node: holder };
+  return problem('waiting_for_release', holder, `${node.host} was told to let go of ${called(dataset)}.`);
+}
+
+function conflict(dataset: Dataset, cluster: ClusterView): Explanation | undefined {
+  const { storage } = dataset;
+  for (const node of cluster.havers(dataset.id)) {
+    if (storage.kind === 'held' && storage.node === node) continue;
+    const host = cluster.node(node)?.host ?? node;
+    return problem(
+      'conflict',
+      node,
+      `${host} reports that it has ${called(dataset)}, but it is not the node that may have it. Stop what uses it there, ` +
+        'and unmount it by hand.',
+    );
+  }
+  return undefined;
+}
+
+function away(dataset: Dataset, id: NodeId, node: LiveNode | undefined, consequence: string): Explanation {
+  if (node === undefined) {
+    return problem(
+      'node_unknown',
+      id,
+      `Node ${id}, which ${called(dataset)} needs, has not connected to this control service since it started. ` +
+        `${consequence} Check the agent there, or move the dataset.`,
+    );
+  }
+  const since = new Date(node.lastHeardMs).toISOString();
+  return problem(
+    'node_away',
+    id,
+    `${node.host} (node ${id}) has not been heard since ${since}. ${consequence} Check the agent there.`,
+  );
+}
+
+function called(dataset: Dataset): string {
+  const name = nameOf(dataset.metadata);
+  return name === undefined ? `dataset ${dataset.id}` : `volume ${name} (dataset ${dataset.id})`;
+}
+
+function problem(code: ProblemCode, node: NodeId, message: string): Explanation {
+  return { code, node, message };
+}

@@ -1,0 +1,35 @@
+import type { Order } from '../api/agent-channel.ts';
+import type { NodeId } from '../kit/ids.ts';
+import type { Dataset } from '../model/dataset.ts';
+import type { Lease } from '../model/lease.ts';
+import type { ClusterView } from './cluster.ts';
+
+type WithoutNumber<T> = T extends unknown ? Omit<T, 'order'> : never;
+/** An order before it is numbered for a connection. */
+export type Wish = WithoutNumber<Order>;
+
+/**
+ * What a node should do about a dataset; undefined when it is not the node's business and stays as it is there.
+ *
+ * A lease for the node keeps a dataset mounted that already is mounted there, against a move or a deletion (contract 1.6).
+ */
+export function wishFor(
+  node: NodeId,
+  dataset: Dataset,
+  lease: Lease | undefined,
+  cluster: ClusterView,
+): Wish | undefined {
+  const { storage } = dataset;
+  if (storage.kind !== 'held' || storage.node !== node) return undefined;
+  const keptByLease = lease?.nodeId === node && cluster.sighting(node, dataset.id)?.state.kind === 'mounted';
+  if (keptByLease || (!dataset.deleted && dataset.primary === node)) {
+    return {
+      want: 'mounted',
+      datasetId: dataset.id,
+      mayCreate: !storage.made,
+      sizeBytes: dataset.maximumSizeBytes,
+      metadata: dataset.metadata,
+    };
+  }
+  return { want: dataset.deleted ? 'destroyed' : 'released', datasetId: dataset.id };
+}

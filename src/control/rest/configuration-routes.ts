@@ -1,0 +1,122 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { Type } from 'typebox';
+import { CreateDatasetBody, DatasetConfiguration, MoveDatasetBody } from '../../api/datasets.ts';
+import { ErrorBody } from '../../api/errors.ts';
+import { LeaseBody } from '../../api/leases.ts';
+import { IF_NAME_UNUSED_HEADER, IF_TAG_HEADER, PATHS, TAG_HEADER } from '../../api/paths.ts';
+import type { Clock } from '../../kit/clock.ts';
+import type { ControlService } from '../control-service.ts';
+import { type Conditions, configurationOf, type Reply, unmetCondition } from '../decide-datasets.ts';
+import { leaseBody } from '../decide-leases.ts';
+
+const DatasetPath = Type.Object({ dataset_id: Type.String() });
+const refusals = { '4xx': ErrorBody };
+
+/** Desired state: datasets and leases (contract 1.4, 1.6, 1.9). */
+export function configurationRoutes(app: FastifyInstance, service: ControlService, clock: Clock): void {
+  const { deployment } = service;
+  const conditional = {
+    onRequest: (request: FastifyRequest, reply: FastifyReply, next: () => void): void => {
+      // Before the body is looked at: a stale tag beats a malformed body (contract 1.1).
+      const unmet = unmetCondition(conditionsOf(request), deployment);
+      if (unmet === undefined) next();
+      else void send(reply, unmet);
+    },
+  };
+
+  app.get(
+    PATHS.configurationDatasets,
+    {
+      schema: { summary: 'Every dataset, deleted ones included', response: { 200: Type.Array(DatasetConfiguration) } },
+    },
+    async (_request, reply) => {
+      const { tag, datasets } = await service.read(() => ({
+        tag: deployment.tag,
+        datasets: [...deployment.datasets()].map(configurationOf),
+      }));
+      reply.header(TAG_HEADER, tag);
+      return datasets;
+    },
+  );
+  app.post<{ Body: CreateDatasetBody }>(
+    PATHS.configurationDatasets,
+    {
+      ...conditional,
+      schema: {
+        summary: 'Create a dataset',
+        body: CreateDatasetBody,
+        response: { 201: DatasetConfiguration, ...refusals },
+      },
+    },
+    async (request, reply) => send(reply, await service.createDataset(request.body, conditionsOf(request))),
+  );
+  app.post<{ Params: { dataset_id: string }; Body: MoveDatasetBody }>(
+    `${PATHS.configurationDatasets}/:dataset_id`,
+    {
+      ...conditional,
+      schema: {
+        summary: 'Move a dataset to another node',
+        params: DatasetPath,
+        body: MoveDatasetBody,
+        response: { 200: DatasetConfiguration, ...refusals },
+      },
+    },
+    async (request, reply) =>
+      send(reply, await service.moveDataset(request.params.dataset_id, request.body, conditionsOf(request))),
+  );
+  app.delete<{ Params: { dataset_id: string } }>(
+    `${PATHS.configurationDatasets}/:dataset_id`,
+    {
+      ...conditional,
+      schema: {
+        summary: 'Mark a dataset as deleted; its node destroys the volume',
+        params: DatasetPath,
+        response: { 200: DatasetConfiguration, ...refusals },
+      },
+    },
+    async (request, reply) =>
+      send(reply, await service.deleteDataset(request.params.dataset_id, conditionsOf(request))),
+  );
+
+  app.get(PATHS.leases, { schema: { summary: 'Every lease', response: { 200: Type.Array(LeaseBody) } } }, async () =>
+    service.read(() => [...deployment.leases()].map((lease) => leaseBody(lease, clock.wallMs()))),
+  );
+  app.post<{ Body: LeaseBody }>(
+    PATHS.leases,
+    {
+      schema: {
+        summary: 'Take a lease (201) or renew it (200)',
+        body: LeaseBody,
+        response: { 200: LeaseBody, 201: LeaseBody, ...refusals },
+      },
+    },
+    async (request, reply) => send(reply, await service.acquireLease(request.body)),
+  );
+  app.delete<{ Params: { dataset_id: string } }>(
+    `${PATHS.leases}/:dataset_id`,
+    { schema: { summary: 'End a lease', params: DatasetPath, response: { 200: LeaseBody, ...refusals } } },
+    async (request, reply) => send(reply, await service.releaseLease(request.params.dataset_id)),
+  );
+}
+
+function conditionsOf(request: FastifyRequest): Conditions {
+  const tags = request.headers[IF_TAG_HEADER];
+  const name = request.headers[IF_NAME_UNUSED_HEADER];
+  return {
+    // Node joins a repeated header with commas.
+    tags: tags === undefined ? undefined : [tags].flat().flatMap((value) => value.split(/\s*,\s*/)),
+    nameUnused: typeof name === 'string' ? decodeName(name) : undefined,
+  };
+}
+
+function decodeName(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function send(reply: FastifyReply, { status, body }: Reply<unknown>): FastifyReply {
+  return reply.code(status).send(body);
+}

@@ -1,0 +1,147 @@
+import type { ServerResponse } from 'node:http';
+import type { FastifyInstance } from 'fastify';
+import { ErrorBody } from '../../api/errors.ts';
+import { EventsQuery } from '../../api/events.ts';
+import { PATHS } from '../../api/paths.ts';
+import type { Clock } from '../../kit/clock.ts';
+import { type DatasetId, parseDatasetId } from '../../kit/ids.ts';
+import type { ControlService } from '../control-service.ts';
+import type { ClusterEvent } from '../event-hub.ts';
+import { inspectionOf } from '../views.ts';
+
+/** A comment is sent after this long without an event, so that both ends notice a dead connection. */
+const HEARTBEAT_MS = 15_000;
+/** A client that is further behind than this is cut off; it comes back with `Last-Event-ID`. */
+const LONGEST_BACKLOG_BYTES = 4 * 2 ** 20;
+/** Streams open at a time; more are refused with 503. */
+const MOST_STREAMS = 10_000;
+
+/** Server-sent events of every change of configuration and state (addition). */
+export function eventsRoute(app: FastifyInstance, service: ControlService, clock: Clock): void {
+  app.get<{ Querystring: EventsQuery }>(
+    PATHS.events,
+    {
+      schema: {
+        summary: 'Server-sent events (addition)',
+        description: 'Event names: dataset, node, reset. Resume with Last-Event-ID.',
+        querystring: EventsQuery,
+        response: { 200: { type: 'string', description: 'text/event-stream' }, '4xx': ErrorBody },
+      },
+    },
+    async (request, reply) => {
+      const { query } = request;
+      const id = query.dataset_id === undefined ? undefined : parseDatasetId(query.dataset_id);
+      if (query.dataset_id !== undefined && (id === undefined || service.deployment.dataset(id) === undefined)) {
+        return reply.code(404).send({ description: 'Dataset not found.' });
+      }
+      if (query.until !== undefined && id === undefined) {
+        return reply.code(400).send({ description: 'until needs dataset_id.' });
+      }
+      if (service.events.subscribers >= MOST_STREAMS) {
+        return reply.code(503).send({ description: `There are already ${MOST_STREAMS} event streams.` });
+      }
+      // What the first event shows is durable before it is shown, like everything else.
+      await service.read(() => undefined);
+      reply.hijack();
+      reply.raw.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
+      const lastEventId = request.headers['last-event-id'];
+      new EventStream(reply.raw, service, clock, query, id).start(
+        typeof lastEventId === 'string' ? lastEventId : undefined,
+      );
+      return reply;
+    },
+  );
+}
+
+class EventStream {
+  readonly #response: ServerResponse;
+  readonly #service: ControlService;
+  readonly #clock: Clock;
+  readonly #query: EventsQuery;
+  readonly #datasetId: DatasetId | undefined;
+  #unsubscribe: () => void = () => undefined;
+  #cancelHeartbeat: () => void = () => undefined;
+  #over = false;
+
+  constructor(
+    response: ServerResponse,
+    service: ControlService,
+    clock: Clock,
+    query: EventsQuery,
+    datasetId: DatasetId | undefined,
+  ) {
+    this.#response = response;
+    this.#service = service;
+    this.#clock = clock;
+    this.#query = query;
+    this.#datasetId = datasetId;
+  }
+
+  start(lastEventId: string | undefined): void {
+    const { events } = this.#service;
+    this.#response.on('close', () => this.#end());
+    this.#unsubscribe = events.subscribe(
+      this.#datasetId === undefined ? {} : { dataset_id: this.#datasetId },
+      (event, id) => this.#write(event, id),
+    );
+    this.#heartbeat();
+    if (this.#datasetId !== undefined) {
+      this.#writePresent(this.#datasetId);
+      return;
+    }
+    this.#response.write(`: events of this control service\nid: ${events.lastId}\n\n`);
+    if (lastEventId === undefined) return;
+    const missed = events.since(lastEventId);
+    if (missed === undefined) this.#response.write('event: reset\ndata: {}\n\n');
+    else for (const { event, id } of missed) this.#write(event, id);
+  }
+
+  #writePresent(id: DatasetId): void {
+    const { deployment, cluster, events } = this.#service;
+    const dataset = deployment.dataset(id);
+    if (dataset === undefined) return;
+    const data = inspectionOf(dataset, deployment.lease(id), cluster, this.#clock.wallMs());
+    this.#write({ name: 'dataset', data }, events.lastId);
+  }
+
+  /** Writes one event; false when the stream is over. */
+  #write(event: ClusterEvent, id: string): boolean {
+    if (this.#over) return false;
+    if (this.#response.writableLength > LONGEST_BACKLOG_BYTES) {
+      this.#response.destroy();
+      this.#end();
+      return false;
+    }
+    this.#response.write(`id: ${id}\nevent: ${event.name}\ndata: ${JSON.stringify(event.data)}\n\n`);
+    this.#heartbeat();
+    if (!decides(event, this.#query)) return true;
+    this.#response.end();
+    this.#end();
+    return false;
+  }
+
+  #heartbeat(): void {
+    this.#cancelHeartbeat();
+    this.#cancelHeartbeat = this.#clock.timer(HEARTBEAT_MS, () => {
+      this.#response.write(': still here\n\n');
+      this.#heartbeat();
+    });
+  }
+
+  #end(): void {
+    this.#over = true;
+    this.#cancelHeartbeat();
+    this.#unsubscribe();
+  }
+}
+
+/** Whether the event is what `until` waits for. */
+function decides(event: ClusterEvent, query: EventsQuery): boolean {
+  if (query.until === undefined || event.name !== 'dataset') return false;
+  const { status, state, problem, configuration } = event.data;
+  if (query.until === 'gone') return status === 'deleted';
+  if (configuration.deleted || problem?.needs_action === true) return true;
+  return (
+    status === 'mounted' && problem === null && (query.node_uuid === undefined || state?.primary === query.node_uuid)
+  );
+}

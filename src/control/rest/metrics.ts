@@ -1,0 +1,47 @@
+import { collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { ControlService } from '../control-service.ts';
+
+/** Figures of one control service for Prometheus. */
+export interface ControlMetrics {
+  /** The page, in Prometheus text format. */
+  page(): Promise<string>;
+  readonly contentType: string;
+  observeRequest(method: string, route: string, status: number, seconds: number): void;
+}
+
+/** Builds the metrics of a service; the gauges are read when the page is asked for. */
+export function controlMetrics(service: ControlService): ControlMetrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const requests = new Histogram({
+    name: 'flocker_control_request_duration_seconds',
+    help: 'Time from a request to its answer',
+    labelNames: ['method', 'route', 'status'],
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5],
+    registers: [registry],
+  });
+  const gauge = (name: string, help: string, read: () => number): void => {
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(read());
+      },
+    });
+  };
+  const count = (values: Iterable<unknown>): number => [...values].length;
+  gauge('flocker_control_datasets', 'Datasets in the configuration, without deleted ones', () =>
+    count([...service.deployment.datasets()].filter(({ deleted }) => !deleted)),
+  );
+  gauge('flocker_control_leases', 'Leases held', () => count(service.deployment.leases()));
+  gauge('flocker_control_nodes_connected', 'Nodes with a connection', () =>
+    count([...service.cluster.nodes()].filter(({ connected }) => connected)),
+  );
+  gauge('flocker_control_event_streams', 'Event streams open', () => service.events.subscribers);
+  return {
+    page: () => registry.metrics(),
+    contentType: registry.contentType,
+    observeRequest: (method, route, status, seconds) => requests.observe({ method, route, status }, seconds),
+  };
+}

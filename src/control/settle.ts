@@ -1,0 +1,34 @@
+import type { Dataset } from '../model/dataset.ts';
+import type { ClusterView } from './cluster.ts';
+
+/**
+ * Hands a dataset that nobody has to the node that should have it next. This is the only place where a node is allowed to
+ * touch a volume, and it does so only from `unmade` and `free`: rule 1, one writer.
+ */
+export function settle(dataset: Dataset, cluster: ClusterView): Dataset {
+  const { storage } = dataset;
+  switch (storage.kind) {
+    case 'held':
+    case 'gone':
+      return dataset;
+    case 'unmade': {
+      if (dataset.deleted) return { ...dataset, storage: { kind: 'gone' } };
+      const node = cluster.node(dataset.primary);
+      if (node?.connected !== true) return dataset;
+      return { ...dataset, storage: { kind: 'held', node: node.id, made: false, pool: null, sizeBytes: null } };
+    }
+    case 'free': {
+      const node = dataset.deleted ? anyNodeOfPool(dataset, storage.pool, cluster) : cluster.node(dataset.primary);
+      if (node?.connected !== true || node.pool !== storage.pool) return dataset;
+      const { pool, sizeBytes } = storage;
+      return { ...dataset, storage: { kind: 'held', node: node.id, made: true, pool, sizeBytes } };
+    }
+  }
+}
+
+function anyNodeOfPool(dataset: Dataset, pool: string, cluster: ClusterView): ReturnType<ClusterView['node']> {
+  const primary = cluster.node(dataset.primary);
+  if (primary?.connected === true && primary.pool === pool) return primary;
+  for (const node of cluster.nodes()) if (node.connected && node.pool === pool) return node;
+  return undefined;
+}

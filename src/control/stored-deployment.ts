@@ -1,0 +1,79 @@
+import { type Static, Type } from 'typebox';
+import { Compile } from 'typebox/compile';
+import { UuidField } from '../api/fields.ts';
+import { parseDatasetId, parseNodeId } from '../kit/ids.ts';
+import type { Dataset, Storage } from '../model/dataset.ts';
+import { type Change, DATASET_PREFIX, LEASE_PREFIX, REVISION_KEY } from './changes.ts';
+import { type Json, StoreError } from './store/store.ts';
+
+const Size = Type.Union([Type.Integer({ minimum: 0 }), Type.Null()]);
+const StoredStorage = Type.Union([
+  Type.Object({ kind: Type.Literal('unmade') }),
+  Type.Object({
+    kind: Type.Literal('held'),
+    node: UuidField,
+    made: Type.Boolean(),
+    pool: Type.Union([Type.String(), Type.Null()]),
+    sizeBytes: Size,
+  }),
+  Type.Object({ kind: Type.Literal('free'), pool: Type.String(), sizeBytes: Size }),
+  Type.Object({ kind: Type.Literal('gone') }),
+]);
+const StoredDataset = Compile(
+  Type.Object({
+    primary: UuidField,
+    deleted: Type.Boolean(),
+    metadata: Type.Record(Type.String(), Type.String()),
+    maximumSizeBytes: Size,
+    storage: StoredStorage,
+  }),
+);
+const StoredLease = Compile(Type.Object({ nodeId: UuidField, expiresAtMs: Type.Union([Type.Number(), Type.Null()]) }));
+
+/**
+ * The deployment in a store, as the changes that build it. Throws `store_damaged` for an entry it cannot read: an entry
+ * that is passed over would look like a volume that does not exist.
+ */
+export function readDeployment(entries: ReadonlyMap<string, Json>): Change[] {
+  return [...entries].map(([key, value]) => readEntry(key, value));
+}
+
+function readEntry(key: string, value: Json): Change {
+  if (key === REVISION_KEY && typeof value === 'number') return { kind: 'revision', revision: value };
+  if (key.startsWith(DATASET_PREFIX)) {
+    const id = parseDatasetId(key.slice(DATASET_PREFIX.length));
+    if (id !== undefined && StoredDataset.Check(value)) {
+      const primary = parseNodeId(value.primary);
+      const storage = readStorage(value.storage);
+      if (primary !== undefined && storage !== undefined) {
+        const dataset: Dataset = {
+          id,
+          primary,
+          deleted: value.deleted,
+          metadata: value.metadata,
+          maximumSizeBytes: value.maximumSizeBytes,
+          storage,
+        };
+        return { kind: 'dataset', dataset };
+      }
+    }
+  }
+  if (key.startsWith(LEASE_PREFIX)) {
+    const datasetId = parseDatasetId(key.slice(LEASE_PREFIX.length));
+    if (datasetId !== undefined && StoredLease.Check(value)) {
+      const nodeId = parseNodeId(value.nodeId);
+      if (nodeId !== undefined) return { kind: 'lease', lease: { datasetId, nodeId, expiresAtMs: value.expiresAtMs } };
+    }
+  }
+  throw new StoreError(
+    'store_damaged',
+    `The store has an entry that this version cannot read: ${key}. Nothing was changed. Start the version that wrote it, ` +
+      'or restore a backup with the control service stopped.',
+  );
+}
+
+function readStorage(stored: Static<typeof StoredStorage>): Storage | undefined {
+  if (stored.kind !== 'held') return stored;
+  const node = parseNodeId(stored.node);
+  return node === undefined ? undefined : { ...stored, node };
+}

@@ -1,0 +1,87 @@
+import type { DatasetState } from '../api/datasets.ts';
+import type { DatasetInspection, DatasetStatus } from '../api/inspection.ts';
+import type { NodeInspection, NodeState } from '../api/nodes.ts';
+import type { Dataset } from '../model/dataset.ts';
+import type { Lease } from '../model/lease.ts';
+import { needsAction } from '../model/volume-state.ts';
+import type { ClusterView, LiveNode } from './cluster.ts';
+import { configurationOf } from './decide-datasets.ts';
+import { explain } from './explain.ts';
+
+/** A dataset's reported state (contract 1.5); undefined while no volume is known to exist. */
+export function stateOf(dataset: Dataset, cluster: ClusterView): DatasetState | undefined {
+  const { storage } = dataset;
+  if (storage.kind === 'unmade' || storage.kind === 'gone') return undefined;
+  const sighting = storage.kind === 'held' ? cluster.sighting(storage.node, dataset.id) : undefined;
+  if (storage.kind === 'held' && sighting?.state.kind === 'mounted') {
+    const { path, sizeBytes } = sighting.state;
+    return { dataset_id: dataset.id, primary: storage.node, path, maximum_size: sizeBytes };
+  }
+  if (storage.kind === 'held' && (!storage.made || sighting?.state.kind === 'absent')) return undefined;
+  return { dataset_id: dataset.id, ...(storage.sizeBytes === null ? {} : { maximum_size: storage.sizeBytes }) };
+}
+
+/** Everything that is known of a dataset. */
+export function inspectionOf(
+  dataset: Dataset,
+  lease: Lease | undefined,
+  cluster: ClusterView,
+  wallMs: number,
+): DatasetInspection {
+  const state = stateOf(dataset, cluster);
+  const explanation = explain(dataset, lease, cluster);
+  return {
+    configuration: configurationOf(dataset),
+    status: statusOf(dataset, cluster),
+    state: state === undefined ? null : withoutId(state),
+    holder: dataset.storage.kind === 'held' ? dataset.storage.node : null,
+    lease:
+      lease === undefined
+        ? null
+        : {
+            node_uuid: lease.nodeId,
+            expires: lease.expiresAtMs === null ? null : (lease.expiresAtMs - wallMs) / 1000,
+          },
+    problem:
+      explanation === undefined
+        ? null
+        : {
+            code: explanation.code,
+            message: explanation.message,
+            needs_action: needsAction(explanation.code),
+            node_uuid: explanation.node,
+          },
+  };
+}
+
+export function nodeState(node: LiveNode): NodeState {
+  return { uuid: node.id, host: node.host };
+}
+
+export function nodeInspection(node: LiveNode): NodeInspection {
+  return {
+    uuid: node.id,
+    host: node.host,
+    connected: node.connected,
+    last_heard: new Date(node.lastHeardMs).toISOString(),
+    era: node.era,
+    version: node.version,
+    backend: node.backend,
+    pool: node.pool,
+    profiles: [...node.profiles],
+  };
+}
+
+function statusOf(dataset: Dataset, cluster: ClusterView): DatasetStatus {
+  const { storage } = dataset;
+  if (storage.kind === 'gone') return 'deleted';
+  if (dataset.deleted) return 'deleting';
+  if (storage.kind === 'held' && storage.node !== dataset.primary) return 'moving';
+  if (storage.kind === 'held' && cluster.sighting(storage.node, dataset.id)?.state.kind === 'mounted') return 'mounted';
+  return storage.kind === 'free' ? 'detached' : 'pending';
+}
+
+function withoutId(state: DatasetState): Omit<DatasetState, 'dataset_id'> {
+  const { dataset_id: _, ...rest } = state;
+  return rest;
+}
