@@ -79,11 +79,8 @@ export function certificateIdentity(pem: string): CertificateIdentity {
 
 function identityOf(certificate: X509Certificate): CertificateIdentity {
   // The legacy object has the attributes unescaped; `certificate.subject` would need parsing.
-  const subject = certificate.toLegacyObject().subject as
-    | { CN?: string | string[]; OU?: string | string[] }
-    | undefined;
-  const unit = subject?.OU;
-  return { role: peerRole(subject?.CN), clusterId: typeof unit === 'string' ? unit : undefined };
+  const { subject } = certificate.toLegacyObject();
+  return { role: peerRole(subject.CN), clusterId: typeof subject.OU === 'string' ? subject.OU : undefined };
 }
 
 function signed(authority: X509Certificate, certificate: X509Certificate): boolean {
