@@ -11,6 +11,7 @@ import {
 import { type BackoffPolicy, backoffMs } from '../kit/backoff.ts';
 import type { Clock } from '../kit/clock.ts';
 import { errorText } from '../kit/coded-error.ts';
+import { frameText } from '../kit/frame-text.ts';
 import type { Logger } from '../kit/logger.ts';
 import type { Convergence } from './convergence.ts';
 
@@ -18,6 +19,7 @@ const RECONNECT: BackoffPolicy = { firstMs: 200, factor: 2, longestMs: 10_000 };
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Both directions are pinged this often, and a silent peer is given up after twice that (contract 3.4). */
 const PING_MS = 30_000;
+const FIRST_ORDERS_TIMEOUT_MS = 5_000;
 
 const message = Compile(ControlMessage);
 
@@ -54,9 +56,22 @@ export class ControlLink {
   #closed = false;
   #host = '';
   #outgoing: Report[] = [];
+  #onFirstOrders: () => void = () => undefined;
 
   constructor(options: ControlLinkOptions) {
     this.#options = options;
+  }
+
+  /** Resolves at the first orders, or after a while without: an agent works without a connection too. */
+  firstOrders(): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#options.clock.timer(FIRST_ORDERS_TIMEOUT_MS, resolve);
+      this.#onFirstOrders = () => {
+        cancel();
+        resolve();
+      };
+      if (this.#hasOrders) this.#onFirstOrders();
+    });
   }
 
   /** Whether the control service has given its orders on the present connection. */
@@ -87,7 +102,7 @@ export class ControlLink {
       this.#host = response.socket.localAddress ?? '';
     });
     socket.on('open', () => this.#opened());
-    socket.on('message', (data) => this.#take(String(data)));
+    socket.on('message', (data) => this.#take(frameText(data)));
     socket.on('pong', () => {
       this.#heard = true;
     });
@@ -162,6 +177,7 @@ export class ControlLink {
       this.#hasOrders = true;
       logger.info({ orders: parsed.orders.length }, 'connected to the control service');
       convergence.replaceOrders(parsed.orders);
+      this.#onFirstOrders();
     } else convergence.takeOrders(parsed.orders, parsed.withdrawn);
   }
 

@@ -30,8 +30,11 @@ export interface ConvergenceOptions {
 interface Item {
   order: Order | undefined;
   state: VolumeState;
+  /** Whether `state` was seen; while it was not, nothing may be concluded from it. */
+  known: boolean;
   problem: Problem | null;
   running: boolean;
+  work: Promise<void> | undefined;
   attempt: number;
   cancelRetry: () => void;
 }
@@ -49,7 +52,8 @@ export class Convergence {
   /** Looks at what this node has. Called once, before the first hello. */
   async start(): Promise<void> {
     await this.#options.backend.recover();
-    for (const [id, state] of await this.#options.backend.listHere()) this.#item(id).state = state;
+    for (const [id, state] of await this.#options.backend.listHere())
+      Object.assign(this.#item(id), { state, known: true });
   }
 
   /** What hello has to list: everything this node has, or is just doing something about. */
@@ -57,7 +61,7 @@ export class Convergence {
     const reports: Report[] = [];
     for (const [id, item] of this.#items) {
       const here = item.state.kind === 'attached' || item.state.kind === 'mounted';
-      if (here || item.running) reports.push(this.#reportOf(id, item));
+      if (here || item.running || !item.known) reports.push(this.#reportOf(id, item));
     }
     return reports;
   }
@@ -80,12 +84,11 @@ export class Convergence {
     for (const order of orders) {
       const id = parseDatasetId(order.datasetId);
       if (id === undefined) continue;
-      const known = this.#items.has(id);
       const item = this.#item(id);
       item.order = order;
       item.attempt = 0;
       item.cancelRetry();
-      if (!item.running) this.#launch(id, item, !known);
+      if (!item.running) this.#launch(id, item, !item.known);
     }
   }
 
@@ -96,6 +99,15 @@ export class Convergence {
       item.cancelRetry();
       if (!item.running) this.#forgetIfNotHere(id, item);
     }
+  }
+
+  /** What this node has of a dataset once no step of it is under way. */
+  async settled(id: DatasetId): Promise<VolumeState | undefined> {
+    for (let item = this.#items.get(id); item !== undefined; item = this.#items.get(id)) {
+      if (item.work === undefined) return item.state;
+      await item.work;
+    }
+    return undefined;
   }
 
   /** What this node has and how it fares, for its own status page. */
@@ -114,8 +126,10 @@ export class Convergence {
       item = {
         order: undefined,
         state: { kind: 'absent' },
+        known: false,
         problem: null,
         running: false,
+        work: undefined,
         attempt: 0,
         cancelRetry: () => undefined,
       };
@@ -129,8 +143,12 @@ export class Convergence {
       this.#failed(id, item, problemOf(error, 'look', id));
       this.#options.report(this.#reportOf(id, item));
     });
+    item.work = work;
     this.#running.add(work);
-    void work.finally(() => this.#running.delete(work));
+    void work.finally(() => {
+      this.#running.delete(work);
+      if (item.work === work) item.work = undefined;
+    });
   }
 
   async #advance(id: DatasetId, item: Item, lookFirst: boolean): Promise<void> {
@@ -182,7 +200,7 @@ export class Convergence {
     );
     failure ??= lookFailure;
     // A step that changes nothing would be taken again at once, for ever.
-    if (item.state.kind === before) failure ??= new Error(`the volume is ${before} as before`);
+    if (item.known && item.state.kind === before) failure ??= new Error(`the volume is ${before} as before`);
     const ms = Math.round((clock.monotonicMs() - startedMs) * 10) / 10;
     if (failure === undefined) {
       item.attempt = 0;
@@ -213,7 +231,9 @@ export class Convergence {
   }
 
   async #look(id: DatasetId, item: Item): Promise<void> {
+    item.known = false;
     item.state = await this.#options.backend.discover(id);
+    item.known = true;
   }
 
   #failed(id: DatasetId, item: Item, problem: Problem): void {
@@ -231,14 +251,14 @@ export class Convergence {
     return {
       datasetId: id,
       order: item.order?.order ?? 0,
-      busy: item.running,
+      busy: item.running || !item.known,
       state: item.state,
       problem: problem === null ? null : { code: problem.code, message: problem.message.slice(0, LONGEST_TEXT) },
     };
   }
 
   #forgetIfNotHere(id: DatasetId, item: Item): void {
-    if (item.state.kind !== 'attached' && item.state.kind !== 'mounted') this.#items.delete(id);
+    if (item.known && item.state.kind !== 'attached' && item.state.kind !== 'mounted') this.#items.delete(id);
   }
 }
 

@@ -13,6 +13,7 @@ import {
 } from '../api/agent-channel.ts';
 import type { Clock } from '../kit/clock.ts';
 import { errorText } from '../kit/coded-error.ts';
+import { frameText } from '../kit/frame-text.ts';
 import { type NodeId, parseNodeId } from '../kit/ids.ts';
 import type { Logger } from '../kit/logger.ts';
 import { AgentSession } from './agent-session.ts';
@@ -106,7 +107,7 @@ class AgentConnection {
       this.#noteLife();
       // One after the other: a report must not overtake the hello before it.
       this.#work = this.#work
-        .then(() => this.#take(String(data)))
+        .then(() => this.#take(frameText(data)))
         .catch((error: unknown) => this.#drop(errorText(error)));
     });
     this.#socket.on('pong', () => this.#noteLife());

@@ -9,8 +9,7 @@ export type DatasetId = Branded<'DatasetId'>;
 export type NodeId = Branded<'NodeId'>;
 
 /** The pattern Flocker's schemas use for every UUID: version 4 only, either case. */
-export const UUID_V4_PATTERN =
-  '^[A-Fa-f0-9]{8}-[A-Fa-f0-9]{4}-4[A-Fa-f0-9]{3}-[89abAB][A-Fa-f0-9]{3}-[A-Fa-f0-9]{12}$';
+export const UUID_V4_PATTERN = '^[A-Fa-f0-9]{8}-[A-Fa-f0-9]{4}-4[A-Fa-f0-9]{3}-[89abAB][A-Fa-f0-9]{3}-[A-Fa-f0-9]{12}$';
 const UUID_V4 = new RegExp(UUID_V4_PATTERN);
 
 /** The id in lower case, or undefined when `text` is no UUIDv4. */

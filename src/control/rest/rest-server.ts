@@ -64,7 +64,6 @@ async function buildRestApp(options: RestServerOptions): Promise<FastifyInstance
   }) as unknown as FastifyInstance;
   const metrics = controlMetrics(service);
   replyByContract(app, logger);
-  replyByContract(app, logger);
   app.addHook('onResponse', (request, reply, done) => {
     const route = request.routeOptions.url ?? 'none';
     metrics.observeRequest(request.method, route, reply.statusCode, reply.elapsedTime / 1000);

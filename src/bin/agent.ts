@@ -1,0 +1,113 @@
+import { readFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { type AgentConfig, parseAgentConfig } from '../agent/agent-config.ts';
+import { openBackend } from '../agent/backends/open-backend.ts';
+import { ControlLink } from '../agent/control-link.ts';
+import { Convergence } from '../agent/convergence.ts';
+import { readEra } from '../agent/era.ts';
+import { connectFlocker } from '../client/connect-flocker.ts';
+import { serveLocal } from '../frontends/local/serve-local.ts';
+import { CodedError } from '../kit/coded-error.ts';
+import type { NodeId } from '../kit/ids.ts';
+import { certificateIdentity, loadCredentials } from '../tls/credentials.ts';
+import { installedPaths } from '../tls/file-names.ts';
+import { openLedger } from '../volumes/ledger.ts';
+import { openVolumes, type Volumes } from '../volumes/volumes.ts';
+import type { Daemon, DaemonWorld } from './daemon.ts';
+import { version } from './version.ts';
+
+/** Running steps get this long to end when the agent stops; what does not is found again at the next start. */
+const STEPS_TIMEOUT_MS = 8_000;
+
+/** Builds and starts a node agent from its `agent.yml`; certificates lie beside it. */
+export async function startAgent(configPath: string, world: DaemonWorld): Promise<Daemon> {
+  const { clock, random, newUuid, logger } = world;
+  const config = parseAgentConfig(await readFile(configPath, 'utf8'), configPath);
+  const certificates = dirname(configPath);
+  const nodeTls = await loadCredentials(installedPaths(certificates, 'node'), clock);
+  const userTls = await loadCredentials(installedPaths(certificates, 'plugin'), clock);
+  const nodeId = nodeIn(nodeTls.cert, configPath);
+
+  const { hostname, restPort } = config.control;
+  const client = connectFlocker({
+    urls: [`https://${bracketed(hostname)}:${restPort}`],
+    tls: userTls,
+    clock,
+    random,
+    logger,
+  });
+  const ledger = await openLedger(config.statePath);
+  const storage = await startStorage(config, nodeId, nodeTls, (id) => volumes.heldHere(id)?.[0]?.detail, world);
+  const volumes: Volumes = openVolumes({
+    ...{ client, nodeId: () => nodeId, ledger, clock, random, newUuid, logger },
+    ...(storage === undefined
+      ? {}
+      : { confirmMounted: async (id) => (await storage.convergence.settled(id))?.kind === 'mounted' }),
+  });
+  storage?.link.start();
+  const local = await serveLocal({ volumes, socketPath: config.socketPath, clock, logger });
+  logger.info({ node: nodeId, socket: config.socketPath, mountRoot: config.mountRoot }, 'node agent works');
+  await storage?.link.firstOrders();
+  return {
+    close: async () => {
+      await local.close();
+      storage?.link.close();
+      const steps = storage?.convergence.idle() ?? Promise.resolve();
+      await Promise.race([
+        steps,
+        new Promise<void>((resolve) => {
+          clock.timer(STEPS_TIMEOUT_MS, resolve);
+        }),
+      ]);
+      await volumes.close();
+      await client.close();
+    },
+  };
+}
+
+interface Storage {
+  readonly convergence: Convergence;
+  readonly link: ControlLink;
+}
+
+async function startStorage(
+  config: AgentConfig,
+  nodeId: NodeId,
+  tls: { readonly ca: string; readonly cert: string; readonly key: string },
+  usedBy: (id: Parameters<Convergence['settled']>[0]) => string | undefined,
+  { clock, random, logger }: DaemonWorld,
+): Promise<Storage | undefined> {
+  if (config.dataset === undefined) {
+    logger.info({}, 'agent.yml has no dataset section: volumes of this node are attached by another agent');
+    return undefined;
+  }
+  const backend = await openBackend(config.dataset, { mountRoot: config.mountRoot, instance: nodeId });
+  const convergence: Convergence = new Convergence({
+    ...{ backend, usedBy, clock, random, logger },
+    report: (report) => link.report(report),
+  });
+  await convergence.start();
+  const era = await readEra(nodeId, config.sharedMachine);
+  const { kind, pool, profiles } = backend;
+  const link = new ControlLink({
+    hostname: config.control.hostname,
+    port: config.control.agentPort,
+    address: config.address,
+    identity: { era, version, backend: kind, pool, profiles },
+    ...{ tls, convergence, clock, random, logger },
+  });
+  return { convergence, link };
+}
+
+function nodeIn(certificate: string, configPath: string): NodeId {
+  const { role } = certificateIdentity(certificate);
+  if (role?.kind === 'node') return role.nodeId;
+  throw new CodedError(
+    'bad_certificate',
+    `node.crt beside ${configPath} is no node certificate: make one with "flocker-ca create-node-certificate".`,
+  );
+}
+
+function bracketed(hostname: string): string {
+  return hostname.includes(':') ? `[${hostname}]` : hostname;
+}

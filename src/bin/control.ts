@@ -1,0 +1,59 @@
+import { access, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { serveAgents } from '../control/agent-server.ts';
+import { ControlService } from '../control/control-service.ts';
+import { serveRest } from '../control/rest/rest-server.ts';
+import { openLevelStore } from '../control/store/level/open-level-store.ts';
+import { CodedError } from '../kit/coded-error.ts';
+import { loadCredentials } from '../tls/credentials.ts';
+import { installedPaths } from '../tls/file-names.ts';
+import type { Daemon, DaemonWorld } from './daemon.ts';
+import type { Endpoint } from './endpoint.ts';
+
+/** Options of `flocker control`, with the original's meanings (contract 6.3). */
+export interface ControlOptions {
+  readonly dataPath: string;
+  readonly certificatesDirectory: string;
+  readonly rest: Endpoint;
+  readonly agents: Endpoint;
+  /** Start although the store misses acknowledged commits. */
+  readonly acceptLoss: boolean;
+}
+
+/** Name of the file in which the original keeps its configuration (contract 4). */
+const ORIGINAL_CONFIGURATION = 'current_configuration.json';
+
+/** Builds and starts a control service. */
+export async function startControl(options: ControlOptions, world: DaemonWorld): Promise<Daemon> {
+  const { clock, logger, newUuid, fatal } = world;
+  const tls = await loadCredentials(installedPaths(options.certificatesDirectory, 'control-service'), clock);
+  await mkdir(options.dataPath, { recursive: true, mode: 0o700 });
+  await refuseOriginal(options.dataPath);
+  const directory = join(options.dataPath, 'store');
+  const store = await openLevelStore({ directory, newUuid, logger, acceptLoss: options.acceptLoss });
+  const service = new ControlService({ store, entries: store.entries(), clock, newUuid, logger, onFatal: fatal });
+  const shared = { service, tls, clock, logger };
+  const agents = await serveAgents({ ...shared, ...options.agents });
+  const rest = await serveRest({ ...shared, ...options.rest });
+  logger.info({ cluster: store.clusterId, restPort: rest.port, agentPort: agents.port }, 'control service listens');
+  return {
+    close: async () => {
+      await Promise.all([rest.close(), agents.close()]);
+      await service.close();
+    },
+  };
+}
+
+async function refuseOriginal(dataPath: string): Promise<void> {
+  const path = join(dataPath, ORIGINAL_CONFIGURATION);
+  const found = await access(path).then(
+    () => true,
+    () => false,
+  );
+  if (!found) return;
+  throw new CodedError(
+    'original_configuration',
+    `${path} is the configuration of ClusterHQ's Flocker, which this control service does not read: to start beside it ` +
+      'would look like an empty cluster. Give another --data-path, or move that file away.',
+  );
+}

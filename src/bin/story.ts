@@ -1,0 +1,97 @@
+#!/usr/bin/env node
+import { randomBytes, randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { type StoryTeller, tellStory, whereThingsAre } from '../cli/story.ts';
+import { type RunningCluster, startCluster } from '../cli/up/start-cluster.ts';
+import { systemClock } from '../kit/clock.ts';
+import { errorText } from '../kit/coded-error.ts';
+import { flockerCommand } from './flocker-command.ts';
+
+const { values } = parseArgs({
+  options: { once: { type: 'boolean' }, json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+});
+
+if (values.help === true) {
+  process.stdout.write(
+    'npm start [-- --once] [-- --json]: a task keeps its data when it moves from one node to another.\n',
+  );
+} else {
+  process.exitCode = await main(values.once === true || values.json === true, values.json === true);
+}
+
+async function main(once: boolean, json: boolean): Promise<number> {
+  const interrupted = new AbortController();
+  process.on('SIGINT', () => interrupted.abort(new Error('interrupted')));
+  process.on('SIGTERM', () => interrupted.abort(new Error('terminated')));
+  const isRoot = process.getuid?.() === 0;
+  const say = (text: string): void => {
+    if (!json) process.stdout.write(`${text}\n`);
+  };
+  if (!isRoot)
+    say('Without root: the directory backend instead of filesystems of their own, tasks in a user namespace.\n');
+  const directory = await mkdtemp(join(tmpdir(), 'flocker-'));
+  let cluster: RunningCluster | undefined;
+  try {
+    const steps = await tellStory({
+      clock: systemClock,
+      teller: teller(say),
+      flocker: flockerCommand,
+      signal: interrupted.signal,
+      start: () =>
+        startCluster({
+          directory,
+          nodes: 2,
+          backend: undefined,
+          isRoot,
+          clock: systemClock,
+          random: Math.random,
+          newUuid: randomUUID,
+          randomBytes: (count) => randomBytes(count),
+          flocker: flockerCommand,
+        }),
+      onCluster: (started) => {
+        cluster = started;
+      },
+    });
+    if (json) process.stdout.write(`${JSON.stringify({ ok: true, steps })}\n`);
+    if (cluster !== undefined && !once) {
+      say(`\nThe task kept its data. The cluster goes on:\n\n${whereThingsAre(cluster)}\n`);
+      say(tryIt(cluster));
+      await new Promise((resolve) => {
+        interrupted.signal.addEventListener('abort', resolve, { once: true });
+      });
+    } else say('\nThe task kept its data.');
+    return 0;
+  } catch (error) {
+    if (json) process.stdout.write(`${JSON.stringify({ ok: false, error: errorText(error), steps: [] })}\n`);
+    process.stderr.write(`\nThis did not work: ${errorText(error)}\n`);
+    if (cluster !== undefined && !once) process.stderr.write(`The logs are in ${cluster.logsPath}\n`);
+    return interrupted.signal.aborted ? 130 : 1;
+  } finally {
+    const left = (await cluster?.stop()) ?? [];
+    for (const text of left) process.stderr.write(`left behind: ${text}\n`);
+    if (left.length === 0) await rm(directory, { recursive: true, force: true });
+  }
+}
+
+function tryIt(cluster: RunningCluster): string {
+  const [, entry] = flockerCommand;
+  return [
+    'Try it from another terminal:',
+    '',
+    `  node ${entry} run --cluster ${cluster.clusterJsonPath} --node 1 -v webapp:/mnt -- cat /mnt/visits`,
+    `  node ${entry?.replace(/flocker\.js$/, 'flockerctl.js')} --cluster ${cluster.clusterJsonPath} list`,
+    '',
+    'Ctrl-C stops the cluster and takes everything away.',
+  ].join('\n');
+}
+
+function teller(say: (text: string) => void): StoryTeller {
+  return {
+    began: (title) => say(`• ${title} …`),
+    ended: ({ ms }, detail) => say(`  ${String(ms).padStart(7)} ms  ${detail}`),
+  };
+}

@@ -1,0 +1,97 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { type FileHandle, open } from 'node:fs/promises';
+import { type BackoffPolicy, backoffMs } from '../../kit/backoff.ts';
+import type { Clock } from '../../kit/clock.ts';
+
+/** Waits before a daemon that died is started again; one that lived for a while is started again at once. */
+const RESTART: BackoffPolicy = { firstMs: 100, factor: 2, longestMs: 5_000 };
+const LIVED_MS = 5_000;
+/** A daemon that does not stop when asked is killed after this long. */
+const STOP_TIMEOUT_MS = 20_000;
+
+export interface DaemonProcessOptions {
+  readonly name: string;
+  /** Program and arguments. */
+  readonly command: readonly [string, ...string[]];
+  readonly logPath: string;
+  readonly clock: Clock;
+  readonly random: () => number;
+  /** Called whenever there is a new process. */
+  readonly onStart: () => void;
+}
+
+/** A daemon as a child process: started again when it dies, until it is stopped. It ends when this process does. */
+export class DaemonProcess {
+  readonly #options: DaemonProcessOptions;
+  #child: ChildProcess | undefined;
+  #log: FileHandle | undefined;
+  #stopping = false;
+  #attempt = 0;
+  #cancelRestart: () => void = () => undefined;
+
+  constructor(options: DaemonProcessOptions) {
+    this.#options = options;
+  }
+
+  /** The pid of the present process, or undefined while there is none. */
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
+  /** Starts it and resolves when it says that it is ready. Rejects, with its log's name, when it ends before that. */
+  async start(): Promise<void> {
+    this.#log = await open(this.#options.logPath, 'a', 0o600);
+    const child = this.#spawn();
+    await new Promise<void>((resolve, reject) => {
+      child.once('message', () => resolve());
+      child.once('error', reject);
+      child.once('exit', (code, signal) =>
+        reject(
+          new Error(
+            `${this.#options.name} did not start (${signal ?? `exit status ${code}`}); see ${this.#options.logPath}`,
+          ),
+        ),
+      );
+    });
+  }
+
+  /** Asks it to stop and waits until it did; kills it when it takes too long. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    this.#cancelRestart();
+    const child = this.#child;
+    if (child !== undefined && child.exitCode === null && child.signalCode === null) {
+      const ended = new Promise<void>((resolve) => {
+        child.once('exit', () => resolve());
+      });
+      const cancelKill = this.#options.clock.timer(STOP_TIMEOUT_MS, () => child.kill('SIGKILL'));
+      child.kill('SIGTERM');
+      await ended;
+      cancelKill();
+    }
+    await this.#log?.close();
+    this.#log = undefined;
+  }
+
+  #spawn(): ChildProcess {
+    const { clock, command, onStart, random } = this.#options;
+    const [program, ...args] = command;
+    const log = this.#log?.fd ?? 'ignore';
+    const startedMs = clock.monotonicMs();
+    // The IPC channel carries `ready`, and its end tells the daemon that this process is gone, however it went.
+    // A session of its own keeps the terminal's Ctrl-C from it: it is stopped in order.
+    const child = spawn(program, args, { stdio: ['ignore', log, log, 'ipc'], detached: true });
+    this.#child = child;
+    child.on('exit', () => {
+      if (this.#stopping) return;
+      if (clock.monotonicMs() - startedMs > LIVED_MS) this.#attempt = 0;
+      const delayMs = this.#attempt === 0 ? 0 : backoffMs(RESTART, this.#attempt - 1, random);
+      this.#attempt += 1;
+      this.#cancelRestart = clock.timer(delayMs, () => {
+        this.#spawn();
+        onStart();
+      });
+    });
+    return child;
+  }
+}

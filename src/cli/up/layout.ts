@@ -1,0 +1,51 @@
+import { join } from 'node:path';
+
+/** Where a cluster on one machine keeps its things, below one directory. */
+export interface ClusterLayout {
+  readonly directory: string;
+  readonly settings: string;
+  /** What other programs read: addresses, certificates, sockets, pids. */
+  readonly clusterJson: string;
+  /** The authority's pair and the user's certificate. */
+  readonly certificates: string;
+  readonly controlCertificates: string;
+  readonly controlData: string;
+  readonly logs: string;
+  /** The storage that all nodes share. */
+  readonly volumes: string;
+  node(number: number): NodeLayout;
+}
+
+export interface NodeLayout {
+  readonly directory: string;
+  readonly agentYml: string;
+  readonly socket: string;
+  readonly state: string;
+  readonly mountRoot: string;
+  readonly log: string;
+}
+
+/** The layout below `directory`, an absolute path. */
+export function clusterLayout(directory: string): ClusterLayout {
+  return {
+    directory,
+    settings: join(directory, 'settings.json'),
+    clusterJson: join(directory, 'cluster.json'),
+    certificates: join(directory, 'certificates'),
+    controlCertificates: join(directory, 'control'),
+    controlData: join(directory, 'control', 'data'),
+    logs: join(directory, 'logs'),
+    volumes: join(directory, 'volumes'),
+    node: (number) => {
+      const node = join(directory, `node${number}`);
+      return {
+        directory: node,
+        agentYml: join(node, 'agent.yml'),
+        socket: join(node, 'agent.sock'),
+        state: join(node, 'state'),
+        mountRoot: join(node, 'flocker'),
+        log: join(directory, 'logs', `node${number}.log`),
+      };
+    },
+  };
+}

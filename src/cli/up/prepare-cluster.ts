@@ -1,0 +1,159 @@
+import { access, copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import type { Clock } from '../../kit/clock.ts';
+import type { NewUuid } from '../../kit/ids.ts';
+import { type ClusterLayout, clusterLayout } from './layout.ts';
+import { ClusterError, type ClusterSettings, freePorts, portIsFree, readSettings, writeSettings } from './settings.ts';
+
+export interface ClusterWish {
+  /** Absolute path. */
+  readonly directory: string;
+  /** Undefined: as it was made, or two. */
+  readonly nodes: number | undefined;
+  /** Undefined: as it was made, or what this user can run. */
+  readonly backend: 'loopback' | 'directory' | undefined;
+  readonly isRoot: boolean;
+}
+
+/** Sources of what is not decided by a wish. */
+export interface ClusterSources {
+  readonly clock: Clock;
+  readonly newUuid: NewUuid;
+  readonly randomBytes: (count: number) => Uint8Array;
+}
+
+const MOST_NODES = 50;
+/** Longest path of a unix socket on Linux, without the closing NUL (unix(7)). */
+const LONGEST_SOCKET_PATH = 107;
+
+/** Makes what a cluster needs before its daemons start, or adds what a larger one needs. Existing files are kept. */
+export async function prepareCluster(
+  wish: ClusterWish,
+  sources: ClusterSources,
+): Promise<{ layout: ClusterLayout; settings: ClusterSettings }> {
+  const layout = clusterLayout(wish.directory);
+  const before = await readSettings(layout.settings);
+  const count = nodeCount(wish, before);
+  const backend = before?.backend ?? wish.backend ?? (wish.isRoot ? 'loopback' : 'directory');
+  if (wish.backend !== undefined && wish.backend !== backend) {
+    throw new ClusterError('bad_cluster', `${wish.directory} was made with --backend ${backend}. Give another --dir.`);
+  }
+  if (backend === 'loopback' && !wish.isRoot) {
+    throw new ClusterError(
+      'bad_cluster',
+      'The loopback backend mounts filesystems and needs root; try --backend directory.',
+    );
+  }
+  const longest = layout.node(MOST_NODES).socket;
+  if (Buffer.byteLength(longest) > LONGEST_SOCKET_PATH) {
+    throw new ClusterError(
+      'bad_cluster',
+      `A socket path such as ${longest} is too long for Linux. Give a shorter --dir.`,
+    );
+  }
+  await mkdir(layout.directory, { recursive: true, mode: 0o700 });
+  for (const directory of [
+    layout.certificates,
+    layout.controlCertificates,
+    layout.controlData,
+    layout.logs,
+    layout.volumes,
+  ]) {
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+  }
+  await makeCertificates(layout, sources);
+  const nodes = [...(before?.nodes ?? [])];
+  while (nodes.length < count)
+    nodes.push({ uuid: await makeNode(layout, nodes.length + 1, sources), host: hostOf(nodes.length + 1) });
+  const settings: ClusterSettings = { backend, ...(await choosePorts(before)), nodes };
+  for (const [index] of nodes.entries()) await writeAgentYml(layout, index + 1, settings);
+  await writeSettings(layout.settings, settings);
+  return { layout, settings };
+}
+
+function nodeCount(wish: ClusterWish, before: ClusterSettings | undefined): number {
+  const count = wish.nodes ?? before?.nodes.length ?? 2;
+  if (!Number.isInteger(count) || count < 1 || count > MOST_NODES) {
+    throw new ClusterError('bad_cluster', `--nodes must be a whole number from 1 to ${MOST_NODES}.`);
+  }
+  if (before !== undefined && count < before.nodes.length) {
+    throw new ClusterError(
+      'bad_cluster',
+      `${wish.directory} has ${before.nodes.length} nodes, and a node cannot be taken away: it may hold volumes.`,
+    );
+  }
+  return count;
+}
+
+/** Each agent has an address of its own on the loopback network, as machines have. */
+function hostOf(number: number): string {
+  return `127.0.0.${10 + number}`;
+}
+
+async function choosePorts(before: ClusterSettings | undefined): Promise<{ restPort: number; agentsPort: number }> {
+  if (before !== undefined && (await portIsFree(before.restPort)) && (await portIsFree(before.agentsPort))) {
+    return { restPort: before.restPort, agentsPort: before.agentsPort };
+  }
+  const [restPort = 0, agentsPort = 0] = await freePorts(2);
+  return { restPort, agentsPort };
+}
+
+async function makeCertificates(layout: ClusterLayout, sources: ClusterSources): Promise<void> {
+  const { initializeAuthority } = await import('../../tls/authority.ts');
+  const { createControlCertificate, createUserCertificate } = await import('../../tls/leaf.ts');
+  const directory = layout.certificates;
+  if (!(await exists(join(directory, 'cluster.key')))) {
+    await initializeAuthority({ directory, name: 'flocker-up', keyType: 'ec' }, sources);
+  }
+  const leaf = { authorityDirectory: directory, outputDirectory: directory, keyType: 'ec' } as const;
+  for (const name of ['user', 'plugin']) {
+    if (!(await exists(join(directory, `${name}.key`)))) await createUserCertificate({ ...leaf, name }, sources);
+  }
+  if (await exists(join(layout.controlCertificates, 'control-service.key'))) return;
+  await copyFile(join(directory, 'cluster.crt'), join(layout.controlCertificates, 'cluster.crt'));
+  await createControlCertificate(
+    { ...leaf, outputDirectory: layout.controlCertificates, baseName: 'control-service', hostname: '127.0.0.1' },
+    sources,
+  );
+}
+
+async function makeNode(layout: ClusterLayout, number: number, sources: ClusterSources): Promise<string> {
+  const { createNodeCertificate } = await import('../../tls/leaf.ts');
+  const node = layout.node(number);
+  if (await exists(join(node.directory, 'node.key'))) {
+    throw new ClusterError(
+      'bad_cluster',
+      `${node.directory} was left by a start that was interrupted. Give another --dir.`,
+    );
+  }
+  for (const directory of [node.directory, node.state, node.mountRoot]) {
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+  }
+  for (const name of ['cluster.crt', 'plugin.crt', 'plugin.key']) {
+    await copyFile(join(layout.certificates, name), join(node.directory, name));
+  }
+  const { nodeId } = await createNodeCertificate(
+    { authorityDirectory: layout.certificates, outputDirectory: node.directory, keyType: 'ec', baseName: 'node' },
+    sources,
+  );
+  return nodeId;
+}
+
+async function writeAgentYml(layout: ClusterLayout, number: number, settings: ClusterSettings): Promise<void> {
+  const node = layout.node(number);
+  const content = {
+    version: 1,
+    'control-service': { hostname: '127.0.0.1', port: settings.agentsPort, 'rest-port': settings.restPort },
+    dataset: { backend: settings.backend, root_path: layout.volumes, mount_root: node.mountRoot },
+    node: { 'state-path': node.state, socket: node.socket, address: hostOf(number), 'shared-machine': true },
+  };
+  await writeFile(node.agentYml, stringify(content), { mode: 0o600 });
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,159 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { openBackend } from '../../agent/backends/open-backend.ts';
+import { teardownNode } from '../../agent/backends/teardown.ts';
+import { writeFileDurably } from '../../kit/atomic-file.ts';
+import { withDeadline } from '../../kit/deadline.ts';
+import { DaemonProcess } from './daemon-process.ts';
+import { type ClusterLayout, clusterLayout } from './layout.ts';
+import { awaitLeftovers, lockCluster } from './lock-cluster.ts';
+import { type ClusterSources, type ClusterWish, prepareCluster } from './prepare-cluster.ts';
+import type { ClusterSettings } from './settings.ts';
+
+const TEARDOWN_TIMEOUT_MS = 30_000;
+
+/** `cluster.json`: what programs need to know to use a cluster on one machine. */
+export interface ClusterJson {
+  readonly control: { readonly url: string; readonly agents_url: string };
+  readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };
+  readonly nodes: readonly {
+    readonly uuid: string;
+    readonly host: string;
+    readonly mount_root: string;
+    readonly socket: string;
+    readonly pid: number | null;
+  }[];
+  readonly pids: { readonly control: number | null };
+}
+
+/** A cluster whose daemons run. */
+export interface RunningCluster {
+  readonly json: ClusterJson;
+  readonly backend: 'loopback' | 'directory';
+  readonly clusterJsonPath: string;
+  readonly volumesPath: string;
+  readonly logsPath: string;
+  /** Stops the daemons and takes away what they mounted. Resolves with what could not be taken away, in words. */
+  stop(): Promise<readonly string[]>;
+}
+
+export interface StartClusterOptions extends ClusterWish, ClusterSources {
+  readonly random: () => number;
+  /** Program and arguments that run `flocker`. */
+  readonly flocker: readonly [string, ...string[]];
+}
+
+/** Starts a whole cluster on this machine and resolves when every daemon is ready. */
+export async function startCluster(options: StartClusterOptions): Promise<RunningCluster> {
+  const { clock, random, flocker } = options;
+  const unlock = await lockCluster(options.directory);
+  const { layout, settings } = await prepare(options, unlock);
+  let ready = false;
+  let writing: Promise<void> = Promise.resolve();
+  const describe = (): ClusterJson => ({
+    control: { url: `https://127.0.0.1:${settings.restPort}`, agents_url: `https://127.0.0.1:${settings.agentsPort}` },
+    tls: {
+      ca: join(layout.certificates, 'cluster.crt'),
+      cert: join(layout.certificates, 'user.crt'),
+      key: join(layout.certificates, 'user.key'),
+    },
+    nodes: settings.nodes.map(({ uuid, host }, index) => ({
+      uuid,
+      host,
+      mount_root: layout.node(index + 1).mountRoot,
+      socket: layout.node(index + 1).socket,
+      pid: agents[index]?.pid ?? null,
+    })),
+    pids: { control: control.pid ?? null },
+  });
+  const publish = (): Promise<void> => {
+    writing = writing.then(() =>
+      writeFileDurably(layout.clusterJson, `${JSON.stringify(describe(), null, 2)}\n`, 0o600),
+    );
+    return writing;
+  };
+  const onStart = (): void => {
+    if (ready) void publish();
+  };
+  const daemon = (name: string, logPath: string, args: readonly string[]): DaemonProcess =>
+    new DaemonProcess({ name, command: [...flocker, ...args], logPath, clock, random, onStart });
+  const endpoint = (port: number): string => `tcp:${port}:interface=127.0.0.1`;
+  const control = daemon('control service', join(layout.logs, 'control.log'), [
+    'control',
+    '--data-path',
+    layout.controlData,
+    '--certificates-directory',
+    layout.controlCertificates,
+    '--port',
+    endpoint(settings.restPort),
+    '--agent-port',
+    endpoint(settings.agentsPort),
+  ]);
+  const agents = settings.nodes.map((_node, index) => {
+    const node = layout.node(index + 1);
+    return daemon(`agent of node ${index + 1}`, node.log, ['agent', '--agent-config', node.agentYml]);
+  });
+  const stop = async (): Promise<readonly string[]> => {
+    ready = false;
+    await Promise.all(agents.map((agent) => agent.stop()));
+    await control.stop();
+    await writing;
+    const left: string[] = [];
+    for (const [index, { uuid }] of settings.nodes.entries()) {
+      const { mountRoot } = layout.node(index + 1);
+      const backend = await openBackend(
+        { backend: settings.backend, root_path: layout.volumes },
+        { mountRoot, instance: uuid },
+      );
+      const problems = await withDeadline(
+        clock,
+        TEARDOWN_TIMEOUT_MS,
+        `taking away the mounts of node ${index + 1}`,
+        undefined,
+        (signal) => teardownNode({ backend, mountRoot, signal }),
+      );
+      left.push(...problems.map(({ message }) => message));
+    }
+    await unlock();
+    return left;
+  };
+  try {
+    await control.start();
+    await Promise.all(agents.map((agent) => agent.start()));
+    ready = true;
+    await publish();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return {
+    get json() {
+      return describe();
+    },
+    backend: settings.backend,
+    clusterJsonPath: layout.clusterJson,
+    volumesPath: layout.volumes,
+    logsPath: layout.logs,
+    stop,
+  };
+}
+
+async function prepare(
+  options: StartClusterOptions,
+  unlock: () => Promise<void>,
+): Promise<{ layout: ClusterLayout; settings: ClusterSettings }> {
+  try {
+    const pids = await recordedPids(clusterLayout(options.directory).clusterJson);
+    await awaitLeftovers(options.directory, pids, options.clock);
+    return await prepareCluster(options, options);
+  } catch (error) {
+    await unlock();
+    throw error;
+  }
+}
+
+/** Pids in the `cluster.json` of an earlier start; none when it is missing or torn. */
+async function recordedPids(path: string): Promise<number[]> {
+  const text = await readFile(path, 'utf8').catch(() => '{}');
+  return [...text.matchAll(/"(?:pid|control)": (\d+)/g)].map((match) => Number(match[1]));
+}
