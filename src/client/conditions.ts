@@ -1,0 +1,20 @@
+import { IF_NAME_UNUSED_HEADER, IF_TAG_HEADER } from '../api/paths.ts';
+import { ClientError, type Condition } from './flocker-client.ts';
+
+/** The request headers that say `condition`. Throws `bad_request` for one that the request cannot carry. */
+export function conditionHeaders(condition: Condition, request: 'create' | 'change'): Record<string, string> {
+  if (condition.kind === 'none') return {};
+  if (condition.kind === 'tag') return { [IF_TAG_HEADER]: condition.tag };
+  if (request !== 'create') {
+    throw new ClientError('bad_request', 'Only the creation of a dataset may depend on an unused name');
+  }
+  return { [IF_NAME_UNUSED_HEADER]: encoded(condition.name) };
+}
+
+function encoded(name: string): string {
+  try {
+    return encodeURIComponent(name);
+  } catch (error) {
+    throw new ClientError('bad_request', `The name ${JSON.stringify(name)} is not valid Unicode`, { cause: error });
+  }
+}

@@ -1,0 +1,82 @@
+import type { DatasetInspection } from '../api/inspection.ts';
+import { PATHS } from '../api/paths.ts';
+import { type BackoffPolicy, backoffMs } from '../kit/backoff.ts';
+import { type Clock, pause } from '../kit/clock.ts';
+import { bodyOf } from './answers.ts';
+import { followEvents, type Verdict } from './follow-events.ts';
+import type { Https } from './https.ts';
+import { isPassing } from './passing.ts';
+import { SHAPES } from './shapes.ts';
+import type { ServerSentEvent } from './sse-parser.ts';
+
+const RECONNECT: BackoffPolicy = { firstMs: 100, factor: 2, longestMs: 10_000 };
+
+interface WatchOptions {
+  readonly https: Https;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly openTimeoutMs: number;
+}
+
+/** Waits on the event stream of a server that has one. */
+export class EventWatch {
+  readonly #options: WatchOptions;
+
+  constructor(options: WatchOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * What `judge` makes of the first state of the dataset that it does not answer with undefined. The stream begins with
+   * the present state, so that nothing is missed between a request and the wait, nor while reconnecting. Fails with what
+   * `judge` throws; a server that is away is waited for, and `onProblem` told.
+   */
+  async until<T>(
+    query: Readonly<Record<string, string>>,
+    judge: (inspection: DatasetInspection) => T | undefined,
+    onProblem: (message: string) => void,
+    signal: AbortSignal,
+  ): Promise<T> {
+    const path = `${PATHS.events}?${new URLSearchParams(query).toString()}`;
+    return this.untilReached(() => this.#once(path, judge, signal), onProblem, signal);
+  }
+
+  /** Repeats `ask` with growing pauses while it yields undefined or the server is away. */
+  async untilReached<T>(
+    ask: () => Promise<T | undefined>,
+    onProblem: (message: string) => void,
+    signal: AbortSignal,
+  ): Promise<T> {
+    const { clock, random } = this.#options;
+    for (let attempt = 0; ; attempt += 1) {
+      const startedMs = clock.monotonicMs();
+      try {
+        const answer = await ask();
+        if (answer !== undefined) return answer;
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!isPassing(error) || this.#options.https.closed) throw error;
+        onProblem(error.message);
+      }
+      if (clock.monotonicMs() - startedMs > RECONNECT.longestMs) attempt = 0;
+      await pause(clock, backoffMs(RECONNECT, attempt, random), signal);
+    }
+  }
+
+  async #once<T>(
+    path: string,
+    judge: (inspection: DatasetInspection) => T | undefined,
+    signal: AbortSignal,
+  ): Promise<T | undefined> {
+    let decided: T | undefined;
+    const take = ({ event, data }: ServerSentEvent): Verdict => {
+      if (event === 'reset') return 'again';
+      if (event !== 'dataset') return 'more';
+      const answer = { url: 'the event stream', status: 200, text: data };
+      decided = judge(bodyOf(answer, [200], SHAPES.inspection, 'dataset event'));
+      return decided === undefined ? 'more' : 'done';
+    };
+    await followEvents(this.#options, path, take, signal);
+    return decided;
+  }
+}

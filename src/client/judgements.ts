@@ -1,0 +1,61 @@
+import type { DatasetState } from '../api/datasets.ts';
+import type { DatasetInspection } from '../api/inspection.ts';
+import type { DatasetId, NodeId } from '../kit/ids.ts';
+import { ClientError, type MountedDataset } from './flocker-client.ts';
+
+/** Decides a wait from what either kind of server says; undefined means to wait on. */
+export interface Judgement<T> {
+  readonly inspection: (inspection: DatasetInspection) => T | undefined;
+  readonly states: (states: readonly DatasetState[]) => T | undefined;
+}
+
+/** Mounted on `nodeId`; throws `needs_action` or `deleted` when that will not come. */
+export function mountedIn(
+  id: DatasetId,
+  nodeId: NodeId,
+  onProblem: (message: string | undefined) => void,
+): Judgement<MountedDataset> {
+  const mounted = (state: Omit<DatasetState, 'dataset_id'>): MountedDataset | undefined => {
+    if (state.path === undefined || state.primary?.toLowerCase() !== nodeId) return undefined;
+    return { path: state.path, sizeBytes: state.maximum_size };
+  };
+  return {
+    inspection: ({ configuration, status, state, problem }) => {
+      if (configuration.deleted) {
+        throw new ClientError('deleted', `Dataset ${id} was deleted while a mount on node ${nodeId} was waited for`);
+      }
+      if (problem?.needs_action === true) throw new ClientError('needs_action', problem.message);
+      // With a problem, or while it is moving away, a mount that is still there is not one to rely on.
+      if (problem === null && status === 'mounted' && state !== null) return mounted(state);
+      onProblem(problem?.message);
+      return undefined;
+    },
+    states: (states) => {
+      // A dataset may be listed twice for a moment (contract 1.5).
+      for (const state of states) {
+        const found = state.dataset_id.toLowerCase() === id ? mounted(state) : undefined;
+        if (found !== undefined) return found;
+      }
+      onProblem(undefined);
+      return undefined;
+    },
+  };
+}
+
+/** Destroyed; throws `needs_action` when that will not come. */
+export function goneIn(id: DatasetId): Judgement<true> {
+  let missing = 0;
+  return {
+    inspection: ({ status, problem }) => {
+      if (status === 'deleted') return true;
+      if (problem?.needs_action === true) throw new ClientError('needs_action', problem.message);
+      return undefined;
+    },
+    states: (states) => {
+      const listed = states.some((state) => state.dataset_id.toLowerCase() === id);
+      missing = listed ? 0 : missing + 1;
+      // The list is replaced by whichever node reported last, so that an item may be missing for a moment (contract 1.5).
+      return missing >= 2 ? true : undefined;
+    },
+  };
+}

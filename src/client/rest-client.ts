@@ -1,0 +1,195 @@
+import type { DatasetConfiguration, DatasetState } from '../api/datasets.ts';
+import type { LeaseBody } from '../api/leases.ts';
+import type { NodeState } from '../api/nodes.ts';
+import { PATHS, TAG_HEADER } from '../api/paths.ts';
+import { type DatasetId, type NodeId, parseNodeId } from '../kit/ids.ts';
+import { nameOf } from '../model/dataset.ts';
+import { bodyOf } from './answers.ts';
+import { conditionHeaders } from './conditions.ts';
+import type { EventWatch } from './event-watch.ts';
+import {
+  ClientError,
+  type Condition,
+  type FlockerClient,
+  type LeaseRequest,
+  type MountedDataset,
+  type NewDataset,
+} from './flocker-client.ts';
+import type { Https, HttpsAnswer, HttpsRequest } from './https.ts';
+import { goneIn, mountedIn } from './judgements.ts';
+import { onChange } from './passing.ts';
+import { SHAPES, type Shape } from './shapes.ts';
+import type { StatePolling } from './state-polling.ts';
+
+interface RestClientParts {
+  readonly https: Https;
+  readonly watch: EventWatch;
+  readonly polling: StatePolling;
+}
+
+/** {@link FlockerClient} over HTTPS. */
+export class RestClient implements FlockerClient {
+  readonly #https: Https;
+  readonly #watch: EventWatch;
+  readonly #polling: StatePolling;
+  #additions: boolean | undefined;
+
+  constructor(parts: RestClientParts) {
+    this.#https = parts.https;
+    this.#watch = parts.watch;
+    this.#polling = parts.polling;
+  }
+
+  async version(signal: AbortSignal): Promise<string> {
+    return (await this.#get(PATHS.version, SHAPES.version, signal)).flocker;
+  }
+
+  async hasAdditions(signal: AbortSignal): Promise<boolean> {
+    if (this.#additions !== undefined) return this.#additions;
+    const answer = await this.#https.request({ method: 'GET', path: PATHS.inspectNodes }, signal);
+    // Flocker answers an unknown path with 404 and a page of HTML.
+    const html = String(answer.headers['content-type']).startsWith('text/html');
+    const foreign = answer.status === 404 || (answer.status < 500 && html);
+    if (!foreign) bodyOf(answer, [200], SHAPES.anyArray, `GET ${PATHS.inspectNodes}`);
+    this.#additions = !foreign;
+    return !foreign;
+  }
+
+  async listDatasets(signal: AbortSignal): Promise<{ datasets: DatasetConfiguration[]; tag: string | undefined }> {
+    const answer = await this.#https.request({ method: 'GET', path: PATHS.configurationDatasets }, signal);
+    const datasets = bodyOf(answer, [200], SHAPES.datasets, `GET ${PATHS.configurationDatasets}`);
+    const tag = answer.headers[TAG_HEADER];
+    return { datasets, tag: typeof tag === 'string' ? tag : tag?.[0] };
+  }
+
+  async findByName(
+    name: string,
+    signal: AbortSignal,
+  ): Promise<{ datasets: DatasetConfiguration[]; ifUnchanged: Condition }> {
+    const isIt = (dataset: DatasetConfiguration): boolean => !dataset.deleted && nameOf(dataset.metadata) === name;
+    if (await this.hasAdditions(signal)) {
+      const path = `${PATHS.inspectDatasets}?${new URLSearchParams({ name }).toString()}`;
+      const found = await this.#get(path, SHAPES.inspections, signal);
+      const datasets = found.map(({ configuration }) => configuration).filter(isIt);
+      return { datasets, ifUnchanged: { kind: 'nameUnused', name } };
+    }
+    const { datasets, tag } = await this.listDatasets(signal);
+    return {
+      datasets: datasets.filter(isIt),
+      ifUnchanged: tag === undefined ? { kind: 'none' } : { kind: 'tag', tag },
+    };
+  }
+
+  async createDataset(dataset: NewDataset, condition: Condition, signal: AbortSignal): Promise<DatasetConfiguration> {
+    // A server without the addition would ignore the header and create a second dataset of the name.
+    if (condition.kind === 'nameUnused' && !(await this.hasAdditions(signal))) {
+      throw new ClientError('bad_request', `This server cannot make a dataset only if the name is unused; use a tag`);
+    }
+    const body = {
+      primary: dataset.primary,
+      ...(dataset.datasetId === undefined ? {} : { dataset_id: dataset.datasetId }),
+      ...(dataset.maximumSizeBytes === undefined ? {} : { maximum_size: dataset.maximumSizeBytes }),
+      metadata: dataset.metadata,
+    };
+    const headers = conditionHeaders(condition, 'create');
+    const request: HttpsRequest = { method: 'POST', path: PATHS.configurationDatasets, headers, body };
+    return this.#ask(request, [201], SHAPES.dataset, signal);
+  }
+
+  async moveDataset(
+    id: DatasetId,
+    primary: NodeId,
+    condition: Condition,
+    signal: AbortSignal,
+  ): Promise<DatasetConfiguration> {
+    return this.#change({ method: 'POST', path: datasetPath(id), body: { primary } }, condition, signal);
+  }
+
+  async deleteDataset(id: DatasetId, condition: Condition, signal: AbortSignal): Promise<DatasetConfiguration> {
+    return this.#change({ method: 'DELETE', path: datasetPath(id) }, condition, signal);
+  }
+
+  listDatasetStates(signal: AbortSignal): Promise<DatasetState[]> {
+    return this.#polling.states(signal);
+  }
+
+  listNodes(signal: AbortSignal): Promise<NodeState[]> {
+    return this.#get(PATHS.stateNodes, SHAPES.nodes, signal);
+  }
+
+  async nodeByEra(era: string, signal: AbortSignal): Promise<NodeId> {
+    const path = `${PATHS.nodesByEra}/${encodeURIComponent(era)}`;
+    const { uuid } = await this.#get(path, SHAPES.nodeByEra, signal);
+    const node = parseNodeId(uuid);
+    if (node === undefined) throw new ClientError('unexpected_answer', `GET ${path}: "${uuid}" is no node`);
+    return node;
+  }
+
+  listLeases(signal: AbortSignal): Promise<LeaseBody[]> {
+    return this.#get(PATHS.leases, SHAPES.leases, signal);
+  }
+
+  async acquireLease(lease: LeaseRequest, signal: AbortSignal): Promise<void> {
+    const body = { dataset_id: lease.datasetId, node_uuid: lease.nodeId, expires: lease.expiresSeconds };
+    await this.#ask({ method: 'POST', path: PATHS.leases, body }, [200, 201], SHAPES.lease, signal);
+  }
+
+  async releaseLease(id: DatasetId, signal: AbortSignal): Promise<void> {
+    await this.#ask({ method: 'DELETE', path: `${PATHS.leases}/${id}` }, [200], SHAPES.lease, signal);
+  }
+
+  async waitUntilMounted(
+    id: DatasetId,
+    nodeId: NodeId,
+    onProblem: (message: string) => void,
+    signal: AbortSignal,
+  ): Promise<MountedDataset> {
+    const tell = onChange(onProblem);
+    const judge = mountedIn(id, nodeId, tell);
+    if (!(await this.#additionsOnceReached(tell, signal))) return this.#polling.until(judge.states, tell, signal);
+    const query = { dataset_id: id, until: 'mounted', node_uuid: nodeId };
+    return this.#watch.until(query, judge.inspection, tell, signal);
+  }
+
+  async waitUntilGone(id: DatasetId, signal: AbortSignal): Promise<void> {
+    const ignore = (): void => undefined;
+    const judge = goneIn(id);
+    if (!(await this.#additionsOnceReached(ignore, signal))) {
+      await this.#polling.until(judge.states, ignore, signal);
+      return;
+    }
+    try {
+      await this.#watch.until({ dataset_id: id, until: 'gone' }, judge.inspection, ignore, signal);
+    } catch (error) {
+      // Nothing of it is left to wait for.
+      if (!(error instanceof ClientError && error.code === 'not_found')) throw error;
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#https.close();
+  }
+
+  /** A wait outlives a restart of the control service also when it is the first thing asked. */
+  async #additionsOnceReached(onProblem: (message: string) => void, signal: AbortSignal): Promise<boolean> {
+    if (this.#additions !== undefined) return this.#additions;
+    return this.#watch.untilReached(() => this.hasAdditions(signal), onProblem, signal);
+  }
+
+  #change(request: HttpsRequest, condition: Condition, signal: AbortSignal): Promise<DatasetConfiguration> {
+    return this.#ask({ ...request, headers: conditionHeaders(condition, 'change') }, [200], SHAPES.dataset, signal);
+  }
+
+  #get<T>(path: string, shape: Shape<T>, signal: AbortSignal): Promise<T> {
+    return this.#ask({ method: 'GET', path }, [200], shape, signal);
+  }
+
+  async #ask<T>(request: HttpsRequest, successes: readonly number[], shape: Shape<T>, signal: AbortSignal): Promise<T> {
+    const answer: HttpsAnswer = await this.#https.request(request, signal);
+    return bodyOf(answer, successes, shape, `${request.method} ${request.path}`);
+  }
+}
+
+function datasetPath(id: DatasetId): string {
+  return `${PATHS.configurationDatasets}/${id}`;
+}

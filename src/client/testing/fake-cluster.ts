@@ -1,0 +1,205 @@
+import type { DatasetConfiguration, DatasetState } from '../../api/datasets.ts';
+import type { DatasetInspection, ProblemView } from '../../api/inspection.ts';
+import type { LeaseBody } from '../../api/leases.ts';
+import type { Clock } from '../../kit/clock.ts';
+import { type DatasetId, derivedUuid, type NewUuid, type NodeId, parseNodeId } from '../../kit/ids.ts';
+import { DEFAULT_SIZE_BYTES, PROFILE_KEY } from '../../model/dataset.ts';
+import { type Lease, leaseExpired } from '../../model/lease.ts';
+import { needsAction, type ProblemCode } from '../../model/volume-state.ts';
+
+/** The one profile that no node of the fake has. */
+export const NO_SUCH_PROFILE = 'no-such';
+
+type Storage = { kind: 'unmade' } | { kind: 'held'; node: NodeId } | { kind: 'free' } | { kind: 'gone' };
+
+/** A dataset of the fake cluster; the configuration as the API shows it. */
+export interface FakeDataset {
+  readonly id: DatasetId;
+  configuration: DatasetConfiguration & { primary: NodeId };
+  storage: Storage;
+}
+
+/** Datasets, nodes and leases in memory, with nodes that mount and let go one step per tick, as a real cluster would. */
+export class FakeCluster {
+  readonly datasets = new Map<DatasetId, FakeDataset>();
+  readonly #nodes = new Set<NodeId>();
+  readonly #leases = new Map<DatasetId, Lease>();
+  readonly #timers = new Map<DatasetId, () => void>();
+  readonly #listeners = new Set<() => void>();
+  readonly #clock: Clock;
+  readonly #newUuid: NewUuid;
+  #version = 0;
+  #settling = false;
+
+  constructor(clock: Clock, newUuid: NewUuid) {
+    this.#clock = clock;
+    this.#newUuid = newUuid;
+  }
+
+  get tag(): string {
+    return this.#version.toString(16).padStart(32, '0');
+  }
+
+  get nodes(): readonly NodeId[] {
+    return [...this.#nodes];
+  }
+
+  /** A new node, or `node` back again. */
+  addNode(node = parseNodeId(this.#newUuid())): NodeId {
+    if (node === undefined) throw new Error('newUuid made something that is no UUIDv4');
+    this.#nodes.add(node);
+    this.changed();
+    return node;
+  }
+
+  /** The node stops reporting; what it has mounted, it keeps. */
+  removeNode(node: NodeId): void {
+    this.#nodes.delete(node);
+    this.changed();
+  }
+
+  eraOf(node: NodeId): string {
+    return derivedUuid('era', node);
+  }
+
+  leaseOf(id: DatasetId): Lease | undefined {
+    const lease = this.#leases.get(id);
+    if (lease === undefined || !leaseExpired(lease, this.#clock.wallMs())) return lease;
+    this.dropLease(id);
+    return undefined;
+  }
+
+  leases(): LeaseBody[] {
+    return [...this.#leases.keys()].flatMap((id) => {
+      const lease = this.leaseOf(id);
+      return lease === undefined ? [] : [this.leaseBody(lease)];
+    });
+  }
+
+  leaseBody({ datasetId, nodeId, expiresAtMs }: Lease): LeaseBody {
+    const expires = expiresAtMs === null ? null : (expiresAtMs - this.#clock.wallMs()) / 1000;
+    return { dataset_id: datasetId, node_uuid: nodeId, expires };
+  }
+
+  putLease(id: DatasetId, nodeId: NodeId, expiresSeconds: number | null): Lease {
+    const nowMs = this.#clock.wallMs();
+    const expiresAtMs = expiresSeconds === null ? null : nowMs + expiresSeconds * 1000;
+    const lease: Lease = { datasetId: id, nodeId, expiresAtMs };
+    this.#leases.set(id, lease);
+    this.#timers.get(id)?.();
+    this.#timers.delete(id);
+    if (expiresAtMs !== null) {
+      const cancel = this.#clock.timer(expiresAtMs - nowMs + 1, () => this.leaseOf(id));
+      this.#timers.set(id, cancel);
+    }
+    this.configured();
+    return lease;
+  }
+
+  dropLease(id: DatasetId): void {
+    this.#timers.get(id)?.();
+    this.#timers.delete(id);
+    this.#leases.delete(id);
+    this.configured();
+  }
+
+  stateOf({ id, configuration, storage }: FakeDataset): DatasetState | undefined {
+    const maximum_size = configuration.maximum_size ?? DEFAULT_SIZE_BYTES;
+    if (storage.kind === 'free') return { dataset_id: id, maximum_size };
+    if (storage.kind !== 'held' || !this.#nodes.has(storage.node)) return undefined;
+    return { dataset_id: id, primary: storage.node, path: `/flocker/${id}`, maximum_size };
+  }
+
+  inspect(dataset: FakeDataset): DatasetInspection {
+    const { id, configuration, storage } = dataset;
+    const lease = this.leaseOf(id);
+    const { dataset_id: _, ...state } = this.stateOf(dataset) ?? { dataset_id: id };
+    return {
+      configuration,
+      status: statusOf(dataset),
+      state: this.stateOf(dataset) === undefined ? null : state,
+      holder: storage.kind === 'held' ? storage.node : null,
+      lease: lease === undefined ? null : { node_uuid: lease.nodeId, expires: this.leaseBody(lease).expires },
+      problem: this.#problemOf(dataset),
+    };
+  }
+
+  /** Calls `listener` after every change until the returned function is called. */
+  listen(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** The configuration changed, and with it the tag. */
+  configured(): void {
+    this.#version += 1;
+    this.changed();
+  }
+
+  changed(): void {
+    for (const listener of this.#listeners) listener();
+    if (this.#settling) return;
+    this.#settling = true;
+    setImmediate(() => {
+      this.#settling = false;
+      const steps = [...this.datasets.values()].filter((dataset) => this.#step(dataset));
+      if (steps.length > 0) this.changed();
+    });
+  }
+
+  close(): void {
+    for (const cancel of this.#timers.values()) cancel();
+    this.#timers.clear();
+  }
+
+  /** One step of one dataset towards its configuration; false when there is none to take. */
+  #step(dataset: FakeDataset): boolean {
+    const { id, configuration, storage } = dataset;
+    if (storage.kind === 'gone') return false;
+    if (storage.kind === 'held') {
+      const stays = storage.node === configuration.primary && !configuration.deleted;
+      if (stays || this.leaseOf(id)?.nodeId === storage.node || !this.#nodes.has(storage.node)) return false;
+      dataset.storage = { kind: 'free' };
+      return true;
+    }
+    if (configuration.deleted) {
+      if (storage.kind === 'free' && this.#nodes.size === 0) return false;
+      dataset.storage = { kind: 'gone' };
+      return true;
+    }
+    const mountable = this.#nodes.has(configuration.primary) && configuration.metadata[PROFILE_KEY] !== NO_SUCH_PROFILE;
+    if (!mountable) return false;
+    dataset.storage = { kind: 'held', node: configuration.primary };
+    return true;
+  }
+
+  #problemOf({ id, configuration, storage }: FakeDataset): ProblemView | null {
+    const { primary, deleted, metadata } = configuration;
+    if (storage.kind === 'gone') return null;
+    if (storage.kind === 'held') {
+      if (storage.node === primary && !deleted) return null;
+      if (!this.#nodes.has(storage.node)) {
+        return problem('node_away', `Node ${storage.node} has dataset ${id} and is away`);
+      }
+      const leased = this.leaseOf(id)?.nodeId === storage.node;
+      return leased ? problem('waiting_for_lease', `Node ${storage.node} holds a lease on dataset ${id}`) : null;
+    }
+    if (deleted) return null;
+    if (!this.#nodes.has(primary)) return problem('node_unknown', `Node ${primary} of dataset ${id} has not reported`);
+    if (metadata[PROFILE_KEY] === NO_SUCH_PROFILE) {
+      return problem('no_such_profile', `Node ${primary} has no profile "${NO_SUCH_PROFILE}" for dataset ${id}`);
+    }
+    return problem('in_progress', `Node ${primary} has not mounted dataset ${id} yet`);
+  }
+}
+
+function problem(code: ProblemCode, message: string): ProblemView {
+  return { code, message, needs_action: needsAction(code) };
+}
+
+function statusOf({ configuration, storage }: FakeDataset): DatasetInspection['status'] {
+  if (storage.kind === 'gone') return 'deleted';
+  if (configuration.deleted) return 'deleting';
+  if (storage.kind === 'held') return storage.node === configuration.primary ? 'mounted' : 'moving';
+  return storage.kind === 'free' ? 'detached' : 'pending';
+}
