@@ -1,0 +1,119 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { plan, type Step, TRANSITIONS } from '../../src/agent/transitions.ts';
+import type { Order } from '../../src/api/agent-channel.ts';
+import type { VolumeState } from '../../src/model/volume-state.ts';
+
+const sizeBytes = 2 ** 30;
+const datasetId = '3d7e2f10-9a4b-4c8e-8f21-0a1b2c3d4e5f';
+const STATES: Record<VolumeState['kind'], VolumeState> = {
+  absent: { kind: 'absent' },
+  detached: { kind: 'detached', sizeBytes },
+  attached: { kind: 'attached', sizeBytes },
+  mounted: { kind: 'mounted', sizeBytes, path: '/flocker/x' },
+  elsewhere: { kind: 'elsewhere', instance: 'other' },
+};
+/** What each step leads to, by the contract of a backend. */
+const LEADS: Record<Step, { from: VolumeState['kind']; to: VolumeState['kind'] }> = {
+  create: { from: 'absent', to: 'detached' },
+  attach: { from: 'detached', to: 'attached' },
+  mount: { from: 'attached', to: 'mounted' },
+  unmount: { from: 'mounted', to: 'attached' },
+  detach: { from: 'attached', to: 'detached' },
+  destroy: { from: 'detached', to: 'absent' },
+};
+const GOALS: Record<Order['want'], readonly VolumeState['kind'][]> = {
+  mounted: ['mounted'],
+  released: ['absent', 'detached', 'elsewhere'],
+  destroyed: ['absent'],
+};
+
+const state = fc.constantFrom(...Object.values(STATES));
+const order: fc.Arbitrary<Order> = fc.oneof(
+  fc.record({
+    want: fc.constant('mounted' as const),
+    datasetId: fc.constant(datasetId),
+    order: fc.constant(1),
+    mayCreate: fc.boolean(),
+    sizeBytes: fc.constant(null),
+    metadata: fc.constant({}),
+  }),
+  fc.record({ want: fc.constantFrom('released' as const, 'destroyed' as const), datasetId: fc.constant(datasetId), order: fc.constant(1) }),
+);
+
+describe('the planner', () => {
+  it('has an entry for every wish in every state', () => {
+    expect(Object.keys(TRANSITIONS).sort()).toEqual(['destroyed', 'mounted', 'released']);
+    for (const row of Object.values(TRANSITIONS)) expect(Object.keys(row).sort()).toEqual(Object.keys(STATES).sort());
+  });
+
+  it('reaches its goal from every state in at most four steps, or is blocked with a reason', () => {
+    fc.assert(
+      fc.property(state, order, (start, wish) => {
+        let now = start;
+        for (let steps = 0; steps <= 4; steps += 1) {
+          const next = plan(wish, now);
+          if (next.kind === 'nothing') {
+            expect(GOALS[wish.want]).toContain(now.kind);
+            return;
+          }
+          if (next.kind === 'blocked') {
+            expect(next.message).not.toBe('');
+            expect(now.kind === 'elsewhere' || (now.kind === 'absent' && wish.want === 'mounted')).toBe(true);
+            return;
+          }
+          expect(LEADS[next.step].from).toBe(now.kind);
+          now = STATES[LEADS[next.step].to];
+        }
+        throw new Error('it does not end');
+      }),
+    );
+  });
+
+  it('destroys only what is marked deleted, and only what nobody has', () => {
+    fc.assert(
+      fc.property(state, order, (now, wish) => {
+        const next = plan(wish, now);
+        if (next.kind !== 'step' || next.step !== 'destroy') return;
+        expect(wish.want).toBe('destroyed');
+        expect(now.kind).toBe('detached');
+      }),
+    );
+  });
+
+  it('touches nothing that another node has', () => {
+    fc.assert(
+      fc.property(order, (wish) => {
+        expect(plan(wish, STATES.elsewhere).kind).not.toBe('step');
+      }),
+    );
+  });
+
+  it('makes a volume only when it may, and never for a wish to be rid of it', () => {
+    fc.assert(
+      fc.property(state, order, (now, wish) => {
+        const next = plan(wish, now);
+        if (next.kind === 'step' && next.step === 'create') expect(wish.want === 'mounted' && wish.mayCreate).toBe(true);
+      }),
+    );
+  });
+
+  it('goes on towards the newest wish when wishes change between steps', () => {
+    fc.assert(
+      fc.property(state, fc.array(order, { minLength: 1, maxLength: 12 }), (start, wishes) => {
+        let now = start;
+        for (const wish of wishes) {
+          const next = plan(wish, now);
+          if (next.kind === 'step') now = STATES[LEADS[next.step].to];
+        }
+        const last = wishes.at(-1);
+        for (let steps = 0; last !== undefined && steps <= 4; steps += 1) {
+          const next = plan(last, now);
+          if (next.kind !== 'step') return;
+          now = STATES[LEADS[next.step].to];
+        }
+        throw new Error('it does not end');
+      }),
+    );
+  });
+});
