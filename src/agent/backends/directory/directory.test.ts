@@ -1,0 +1,8 @@
+import { backendContract } from '../../../../test/contract/backend.ts';
+
+backendContract('directory', {
+  section: { backend: 'directory' },
+  bytesName: 'data',
+  skip: null,
+  mountsEndWithTheMachine: false,
+});

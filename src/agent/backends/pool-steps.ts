@@ -1,0 +1,122 @@
+import { mkdir } from 'node:fs/promises';
+import type { DatasetId } from '../../kit/ids.ts';
+import { BackendError } from './backend.ts';
+import { explainFailure } from './backend-failure.ts';
+import type { PoolLayout, VolumePlace } from './pool-layout.ts';
+import { removeTree } from './remove-tree.ts';
+
+/**
+ * The steps of a volume's life that are moves within the pool. What is special to a backend comes in as a function:
+ * how to fill a new volume's directory, and how to prove that nothing on this machine writes to an attached one.
+ */
+export class PoolSteps {
+  readonly #pool: PoolLayout;
+
+  constructor(pool: PoolLayout) {
+    this.#pool = pool;
+  }
+
+  /** absent → detached. `fill` gets an empty directory and must leave in it only what is durable. */
+  create(datasetId: DatasetId, signal: AbortSignal, fill: (directory: string) => Promise<void>): Promise<void> {
+    return this.explain('create', datasetId, signal, async () => {
+      const place = await this.#pool.find(datasetId);
+      if (place.kind === 'detached') return await this.#pool.syncDetached();
+      if (place.kind !== 'absent') throw this.#refusal('create', datasetId, place);
+      const directory = this.#pool.creatingPath(datasetId);
+      await removeTree(directory);
+      await mkdir(directory, { mode: 0o700 });
+      try {
+        await fill(directory);
+        signal.throwIfAborted();
+        if (await this.#pool.publish(datasetId)) return;
+      } catch (error) {
+        // What cannot be removed now is removed by the next create or recover; the first failure matters more.
+        await removeTree(directory).catch(() => undefined);
+        throw error;
+      }
+      await removeTree(directory);
+    });
+  }
+
+  /** detached → attached. */
+  attach(datasetId: DatasetId, signal: AbortSignal): Promise<void> {
+    return this.explain('attach', datasetId, signal, async () => {
+      const place = await this.#pool.find(datasetId);
+      if (place.kind === 'attached') return;
+      if (place.kind === 'detached' && (await this.#pool.take(datasetId))) return;
+      throw this.#refusal('attach', datasetId, place.kind === 'detached' ? await this.#pool.find(datasetId) : place);
+    });
+  }
+
+  /** attached → detached. `guarded` runs the move it is given, holding on to a proof that the volume is at rest. */
+  detach(
+    datasetId: DatasetId,
+    signal: AbortSignal,
+    guarded: (directory: string, move: () => Promise<void>) => Promise<void>,
+  ): Promise<void> {
+    return this.explain('detach', datasetId, signal, async () => {
+      const place = await this.#pool.find(datasetId);
+      if (place.kind === 'detached') return await this.#pool.syncDetached();
+      if (place.kind !== 'attached') throw this.#refusal('detach', datasetId, place);
+      await guarded(place.directory, () => this.#pool.give(datasetId));
+    });
+  }
+
+  /** detached → absent. */
+  destroy(datasetId: DatasetId, signal: AbortSignal): Promise<void> {
+    return this.explain('destroy', datasetId, signal, async () => {
+      const place = await this.#pool.find(datasetId);
+      if (place.kind === 'absent') {
+        await this.#pool.syncDetached();
+        return await this.#pool.discardRemains(datasetId);
+      }
+      if (place.kind === 'detached' && (await this.#pool.remove(datasetId))) return;
+      throw this.#refusal('destroy', datasetId, place.kind === 'detached' ? await this.#pool.find(datasetId) : place);
+    });
+  }
+
+  /** The directory of an attached volume, for a step `verb` that needs one; refuses otherwise. */
+  async attachedDirectory(verb: string, datasetId: DatasetId): Promise<string> {
+    const place = await this.#pool.find(datasetId);
+    if (place.kind === 'attached') return place.directory;
+    throw this.#refusal(verb, datasetId, place);
+  }
+
+  #refusal(verb: string, datasetId: DatasetId, place: VolumePlace): BackendError {
+    const what = this.#what(verb, datasetId);
+    switch (place.kind) {
+      case 'absent':
+        return new BackendError(
+          'volume_lost',
+          `${what}: there is no such volume in pool ${this.#pool.id}; restore it or delete the dataset`,
+        );
+      case 'elsewhere':
+        return new BackendError('volume_elsewhere', `${what}: node ${place.instance} has it and must detach it first`);
+      case 'detached':
+        return new BackendError('backend_failed', `${what}: it is not attached to this node; attach it first`);
+      case 'attached':
+        return new BackendError('backend_failed', `${what}: it is attached to this node; unmount and detach it first`);
+    }
+  }
+
+  /** Runs a step with failures that name the step, the volume and the node. */
+  explain<T>(verb: string, datasetId: DatasetId, signal: AbortSignal | null, step: () => Promise<T>): Promise<T> {
+    return explainFailure(this.#what(verb, datasetId), signal, async () => {
+      signal?.throwIfAborted();
+      return await step();
+    });
+  }
+
+  /** Runs work on the whole pool with failures that name the pool and the node. */
+  explainPool<T>(verb: string, step: () => Promise<T>): Promise<T> {
+    return explainFailure(
+      `cannot ${verb} the volumes of node ${this.#pool.instance} in pool ${this.#pool.id}`,
+      null,
+      step,
+    );
+  }
+
+  #what(verb: string, datasetId: DatasetId): string {
+    return `cannot ${verb} volume ${datasetId} on node ${this.#pool.instance}`;
+  }
+}

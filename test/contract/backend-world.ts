@@ -1,0 +1,131 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once, setMaxListeners } from 'node:events';
+import { mkdtemp, readdir, readFile, realpath, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { Backend } from '../../src/agent/backends/backend.ts';
+import { openBackend } from '../../src/agent/backends/open-backend.ts';
+import { readMountTable } from '../../src/agent/host/mount-table.ts';
+import { systemClock } from '../../src/kit/clock.ts';
+import { startDeadline } from '../../src/kit/deadline.ts';
+
+const run = promisify(execFile);
+const COMPILED = new URL('../../dist/src/agent/backends/open-backend.js', import.meta.url).href;
+
+/** One pool in a directory of its own, nodes that use it, and processes that get in the way. */
+export class BackendWorld {
+  readonly directory: string;
+  readonly rootPath: string;
+  readonly #section: Readonly<Record<string, unknown>>;
+  readonly #children = new Set<ChildProcess>();
+  /** Longer than any test takes; a hung step then fails instead of hanging the suite. */
+  readonly #deadline = startDeadline(systemClock, 120_000, 'the test');
+
+  private constructor(directory: string, section: Readonly<Record<string, unknown>>) {
+    this.directory = directory;
+    this.rootPath = join(directory, 'pool');
+    this.#section = section;
+    // Twenty volumes at once listen to it, without a leak.
+    setMaxListeners(0, this.#deadline.signal);
+  }
+
+  static async make(section: Readonly<Record<string, unknown>>): Promise<BackendWorld> {
+    return new BackendWorld(await realpath(await mkdtemp(join(tmpdir(), 'backend-'))), section);
+  }
+
+  get signal(): AbortSignal {
+    return this.#deadline.signal;
+  }
+
+  mountRoot(instance: string): string {
+    return join(this.directory, `mounts-${instance}`);
+  }
+
+  section(changes: Readonly<Record<string, unknown>> = {}): Readonly<Record<string, unknown>> {
+    return { root_path: this.rootPath, default_size: '16MiB', ...this.#section, ...changes };
+  }
+
+  /** The node as its agent finds it right after a start, before `recover`. */
+  async start(instance: string, changes: Readonly<Record<string, unknown>> = {}): Promise<Backend> {
+    return await openBackend(this.section(changes), { mountRoot: this.mountRoot(instance), instance });
+  }
+
+  async node(instance: string, changes: Readonly<Record<string, unknown>> = {}): Promise<Backend> {
+    const backend = await this.start(instance, changes);
+    await backend.recover();
+    return backend;
+  }
+
+  /** Starts a process and waits until it has written its first line; it is killed when the world ends. */
+  async hold(command: string, parameters: readonly string[]): Promise<ChildProcess & { readonly pid: number }> {
+    const child = spawn(command, parameters, { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#children.add(child);
+    const ended = once(child, 'exit').then(() => Promise.reject(new Error(`${command} ended at once`)));
+    await Promise.race([once(child.stdout, 'data'), ended]);
+    ended.catch(() => undefined);
+    const { pid } = child;
+    if (pid === undefined) throw new Error(`${command} has no pid`);
+    return Object.assign(child, { pid });
+  }
+
+  async end(child: ChildProcess): Promise<void> {
+    this.#children.delete(child);
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const ended = once(child, 'exit');
+    child.kill('SIGKILL');
+    await ended;
+  }
+
+  /**
+   * An agent in a process of its own, to be killed. It waits for a line on stdin, then leads `datasetId` through
+   * `steps`, methods of `Backend`, over and over; with each round it takes them from the start.
+   */
+  async agent(instance: string, datasetId: string, steps: readonly string[]): Promise<ChildProcess> {
+    const script = `
+      const { openBackend } = await import(${JSON.stringify(COMPILED)});
+      const surroundings = ${JSON.stringify({ mountRoot: this.mountRoot(instance), instance })};
+      const backend = await openBackend(${JSON.stringify(this.section())}, surroundings);
+      process.stdout.write('ready\\n');
+      process.stdin.once('data', async () => {
+        const recipe = { datasetId: '${datasetId}', sizeBytes: null, metadata: {} };
+        const signal = new AbortController().signal;
+        for (;;) {
+          for (const step of ${JSON.stringify(steps)}) {
+            await backend[step](step === 'create' ? recipe : recipe.datasetId, signal);
+          }
+        }
+      });`;
+    return await this.hold(process.execPath, ['--input-type=module', '-e', script]);
+  }
+
+  /** What a restart of the machine does: all mounts and loop devices are gone, files stay. */
+  async loseMounts(): Promise<void> {
+    const table = await readMountTable();
+    const below = table.filter(({ mountPoint }) => mountPoint.startsWith(`${this.directory}/`));
+    for (const { mountPoint } of below.toReversed()) await run('umount', [mountPoint]);
+  }
+
+  /** Mounts below this world and loop devices of its files, in any state. */
+  async leftovers(): Promise<readonly string[]> {
+    const mounts = (await readMountTable()).map(({ mountPoint }) => mountPoint);
+    const loops = (await readdir('/sys/block')).filter((name) => name.startsWith('loop'));
+    const files = await Promise.all(
+      loops.map((name) => readFile(`/sys/block/${name}/loop/backing_file`, 'utf8').catch(() => '')),
+    );
+    return [...mounts, ...files].filter((path) => path.startsWith(`${this.directory}/`));
+  }
+
+  /** Removes everything, also after a failed test, and returns what a healthy backend would not have left. */
+  async close(): Promise<readonly string[]> {
+    for (const child of this.#children) await this.end(child);
+    this.#deadline.clear();
+    const instances = (await readdir(this.directory)).flatMap((name) => /^mounts-(.+)$/.exec(name)?.[1] ?? []);
+    const mountRoots = new Set(instances.map((instance) => this.mountRoot(instance)));
+    const left = (await this.leftovers()).filter((path) => !mountRoots.has(path));
+    await this.loseMounts();
+    const afterwards = await this.leftovers();
+    await rm(this.directory, { recursive: true, force: true });
+    return [...left, ...afterwards];
+  }
+}
