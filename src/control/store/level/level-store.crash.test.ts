@@ -109,7 +109,7 @@ describe('the level store and kill -9', () => {
         const whileOpening = round % 4 === 0;
         const life = await liveAndDie(
           directory,
-          Math.random() * (whileOpening ? 200 : 300),
+          Math.random() * (whileOpening ? 200 : 150),
           whileOpening ? 'start' : 'first acknowledgement',
         );
         acknowledged += life.counts.size;

@@ -11,7 +11,7 @@ const COMMITS = 40;
 const REOPENED_AFTER = [15, 28];
 /** Bytes between two places that are damaged; in logs and manifests the ends of records come on top. */
 const LOG_STEP = 7;
-const TABLE_STEP = 17;
+const TABLE_STEP = 37;
 const AT_ONCE = 4;
 /** LevelDB's diary and its lock file. */
 const NO_DATA = /LO(?:G|G\.old|CK)$/;
