@@ -75,13 +75,13 @@ export class PoolLayout {
   /** Where a volume is. Says `absent` only when the pool itself is provably there: an unmounted pool hides everything. */
   async find(datasetId: DatasetId): Promise<VolumePlace> {
     for (;;) {
-      const others = await this.#otherInstances();
       if (await this.#isVolume(this.attachedPath(datasetId))) {
         return { kind: 'attached', directory: this.attachedPath(datasetId) };
       }
       if (await this.#isVolume(this.detachedPath(datasetId))) {
         return { kind: 'detached', directory: this.detachedPath(datasetId) };
       }
+      const others = await this.#otherInstances();
       for (const instance of others) {
         if (await this.#isVolume(this.#path('attached', instance, datasetId))) return { kind: 'elsewhere', instance };
       }

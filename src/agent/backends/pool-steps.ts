@@ -1,4 +1,5 @@
 import { mkdir } from 'node:fs/promises';
+import { errorCode } from '../../kit/coded-error.ts';
 import type { DatasetId } from '../../kit/ids.ts';
 import { BackendError } from './backend.ts';
 import { explainFailure } from './backend-failure.ts';
@@ -23,8 +24,7 @@ export class PoolSteps {
       if (place.kind === 'detached') return await this.#pool.syncDetached();
       if (place.kind !== 'absent') throw this.#refusal('create', datasetId, place);
       const directory = this.#pool.creatingPath(datasetId);
-      await removeTree(directory);
-      await mkdir(directory, { mode: 0o700 });
+      await makeEmpty(directory);
       try {
         await fill(directory);
         signal.throwIfAborted();
@@ -118,5 +118,16 @@ export class PoolSteps {
 
   #what(verb: string, datasetId: DatasetId): string {
     return `cannot ${verb} volume ${datasetId} on node ${this.#pool.instance}`;
+  }
+}
+
+/** What is there already was left by a create whose own cleanup failed. */
+async function makeEmpty(directory: string): Promise<void> {
+  try {
+    await mkdir(directory, { mode: 0o700 });
+  } catch (error) {
+    if (errorCode(error) !== 'EEXIST') throw error;
+    await removeTree(directory);
+    await mkdir(directory, { mode: 0o700 });
   }
 }

@@ -138,10 +138,11 @@ class Loopback implements Backend {
 
   async mount(datasetId: DatasetId, signal: AbortSignal): Promise<void> {
     await this.#steps.explain('mount', datasetId, signal, async () => {
-      const directory = await this.#steps.attachedDirectory('mount', datasetId);
+      const reading = [this.#steps.attachedDirectory('mount', datasetId), readMountTable()] as const;
+      const [directory, table] = await Promise.all(reading);
       const target = this.#mountPoint(datasetId);
       const volume = { datasetId, directory };
-      if ((await this.#ownMounts(volume, await readMountTable())).length === 0) {
+      if ((await this.#ownMounts(volume, table)).length === 0) {
         await this.#mountImage(volume, target, signal);
       }
       await finishFirstMount(directory, target);
@@ -150,9 +151,10 @@ class Loopback implements Backend {
 
   async unmount(datasetId: DatasetId, signal: AbortSignal): Promise<void> {
     await this.#steps.explain('unmount', datasetId, signal, async () => {
-      const directory = await this.#steps.attachedDirectory('unmount', datasetId);
+      const reading = [this.#steps.attachedDirectory('unmount', datasetId), readMountTable()] as const;
+      const [directory, table] = await Promise.all(reading);
       const volume = { datasetId, directory };
-      for (const mount of await this.#ownMounts(volume, await readMountTable())) {
+      for (const mount of await this.#ownMounts(volume, table)) {
         if ((await this.#lock.backs(mount, volume)) === 'removed') {
           const text = `volume ${datasetId} stays mounted: ${imagePath(directory)} was removed, and its data is now only at ${mount.mountPoint}; copy it from there first`;
           throw new BackendError('volume_lost', text);

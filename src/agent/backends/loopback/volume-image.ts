@@ -22,10 +22,8 @@ export async function makeVolumeImage(
   const image = await open(path, 'wx', 0o600);
   try {
     await image.truncate(record.sizeBytes);
-    await (await open(join(directory, FRESH_MARKER), 'wx', 0o600)).close();
-    // Writing the record also syncs the directory, and does so while mkfs runs. Both must have ended before a failure
-    // is reported: the directory is removed then.
-    const work = [makeFilesystem(path, record.filesystem, surroundings), writeVolumeRecord(directory, record)];
+    // Both must have ended before a failure is reported: the directory is removed then.
+    const work = [makeFilesystem(path, record.filesystem, surroundings), describe(directory, record)];
     for (const result of await Promise.allSettled(work)) if (result.status === 'rejected') throw result.reason;
     // mkfs.ext4 and mkfs.xfs write through the page cache. Without this a power cut could leave a blank file that
     // counts as a volume.
@@ -33,6 +31,12 @@ export async function makeVolumeImage(
   } finally {
     await image.close();
   }
+}
+
+async function describe(directory: string, record: VolumeRecord): Promise<void> {
+  await (await open(join(directory, FRESH_MARKER), 'wx', 0o600)).close();
+  // Syncs the directory too, with the marker and the image in it.
+  await writeVolumeRecord(directory, record);
 }
 
 /** Opens the image of the volume in `directory`; undefined when there is none. */
