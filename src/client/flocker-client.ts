@@ -1,6 +1,7 @@
 import type { DatasetConfiguration, DatasetState } from '../api/datasets.ts';
+import type { DatasetInspection } from '../api/inspection.ts';
 import type { LeaseBody } from '../api/leases.ts';
-import type { NodeState } from '../api/nodes.ts';
+import type { NodeInspection, NodeState } from '../api/nodes.ts';
 import { CodedError } from '../kit/coded-error.ts';
 import type { DatasetId, NodeId } from '../kit/ids.ts';
 
@@ -53,6 +54,10 @@ export interface FlockerClient {
   deleteDataset(id: DatasetId, condition: Condition, signal: AbortSignal): Promise<DatasetConfiguration>;
   listDatasetStates(signal: AbortSignal): Promise<DatasetState[]>;
   listNodes(signal: AbortSignal): Promise<NodeState[]>;
+  /** All that is known of every dataset, deleted ones included; undefined on servers without our additions. */
+  inspectDatasets(signal: AbortSignal): Promise<DatasetInspection[] | undefined>;
+  /** All that is known of every node; undefined on servers without our additions. */
+  inspectNodes(signal: AbortSignal): Promise<NodeInspection[] | undefined>;
   /** Fails with `not_found` while no node with this era has reported. */
   nodeByEra(era: string, signal: AbortSignal): Promise<NodeId>;
   listLeases(signal: AbortSignal): Promise<LeaseBody[]>;

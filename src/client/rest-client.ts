@@ -1,6 +1,7 @@
 import type { DatasetConfiguration, DatasetState } from '../api/datasets.ts';
+import type { DatasetInspection } from '../api/inspection.ts';
 import type { LeaseBody } from '../api/leases.ts';
-import type { NodeState } from '../api/nodes.ts';
+import type { NodeInspection, NodeState } from '../api/nodes.ts';
 import { PATHS, TAG_HEADER } from '../api/paths.ts';
 import { type DatasetId, type NodeId, parseNodeId } from '../kit/ids.ts';
 import { nameOf } from '../model/dataset.ts';
@@ -115,6 +116,16 @@ export class RestClient implements FlockerClient {
 
   listNodes(signal: AbortSignal): Promise<NodeState[]> {
     return this.#get(PATHS.stateNodes, SHAPES.nodes, signal);
+  }
+
+  async inspectDatasets(signal: AbortSignal): Promise<DatasetInspection[] | undefined> {
+    if (!(await this.hasAdditions(signal))) return undefined;
+    return this.#get(PATHS.inspectDatasets, SHAPES.inspections, signal);
+  }
+
+  async inspectNodes(signal: AbortSignal): Promise<NodeInspection[] | undefined> {
+    if (!(await this.hasAdditions(signal))) return undefined;
+    return this.#get(PATHS.inspectNodes, SHAPES.nodeInspections, signal);
   }
 
   async nodeByEra(era: string, signal: AbortSignal): Promise<NodeId> {

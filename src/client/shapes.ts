@@ -3,7 +3,7 @@ import { Compile } from 'typebox/compile';
 import { DatasetConfiguration, DatasetState } from '../api/datasets.ts';
 import { ErrorBody } from '../api/errors.ts';
 import { DatasetInspection } from '../api/inspection.ts';
-import { NodeByEra, NodeState } from '../api/nodes.ts';
+import { NodeByEra, NodeInspection, NodeState } from '../api/nodes.ts';
 
 /** What an answer has to look like. */
 export interface Shape<T> {
@@ -30,6 +30,7 @@ export const SHAPES = {
   leases: Compile(Type.Array(Lease)),
   inspection: Compile(DatasetInspection),
   inspections: Compile(Type.Array(DatasetInspection)),
+  nodeInspections: Compile(Type.Array(NodeInspection)),
   /** Only whether the server has the addition at all. */
   anyArray: Compile(Type.Array(Type.Unknown())),
   error: Compile(ErrorBody),

@@ -61,6 +61,19 @@ export function flockerClientContract(name: string, makeWorld: () => Promise<Flo
         expect(uuids).toEqual(expect.arrayContaining([here, there]));
       });
 
+      it('looks into nodes and datasets where the server has the additions', async () => {
+        const id = await mounted();
+        const [nodes, datasets] = [await client.inspectNodes(soon()), await client.inspectDatasets(soon())];
+        if (!(await client.hasAdditions(soon()))) {
+          expect([nodes, datasets]).toEqual([undefined, undefined]);
+          return;
+        }
+        expect(nodes?.filter(({ connected }) => connected).map(({ uuid }) => uuid)).toContain(here);
+        const inspection = datasets?.find(({ configuration }) => configuration.dataset_id === id);
+        expect(inspection).toMatchObject({ status: 'mounted', state: { primary: here }, problem: null });
+        expect(datasets?.length).toBe((await client.listDatasets(soon())).datasets.length);
+      });
+
       it('knows a node by its era, and no other', async ({ skip }) => {
         await expect(client.nodeByEra(randomUUID(), soon())).rejects.toMatchObject({ code: 'not_found' });
         if (world.eraOf === undefined) skip('this world does not know the eras of its nodes');

@@ -1,6 +1,7 @@
 import type { DatasetConfiguration, DatasetState } from '../../api/datasets.ts';
 import type { DatasetInspection, ProblemView } from '../../api/inspection.ts';
 import type { LeaseBody } from '../../api/leases.ts';
+import type { NodeInspection } from '../../api/nodes.ts';
 import type { Clock } from '../../kit/clock.ts';
 import { type DatasetId, derivedUuid, type NewUuid, type NodeId, parseNodeId } from '../../kit/ids.ts';
 import { DEFAULT_SIZE_BYTES, PROFILE_KEY } from '../../model/dataset.ts';
@@ -121,6 +122,20 @@ export class FakeCluster {
       holder: storage.kind === 'held' ? storage.node : null,
       lease: lease === undefined ? null : { node_uuid: lease.nodeId, expires: this.leaseBody(lease).expires },
       problem: this.#problemOf(dataset),
+    };
+  }
+
+  inspectNode(node: NodeId): NodeInspection {
+    return {
+      uuid: node,
+      host: '192.0.2.1',
+      connected: true,
+      last_heard: new Date(this.#clock.wallMs()).toISOString(),
+      era: this.eraOf(node),
+      version: '0.0.0',
+      backend: 'fake',
+      pool: 'fake',
+      profiles: [],
     };
   }
 

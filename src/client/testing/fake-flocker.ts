@@ -98,6 +98,12 @@ function fakeClient(cluster: FakeCluster, newUuid: NewUuid, additions: boolean):
       }),
     listDatasetStates: (signal) => answer(signal, () => states(cluster)),
     listNodes: (signal) => answer(signal, () => cluster.nodes.map((uuid) => ({ uuid, host: '192.0.2.1' }))),
+    inspectDatasets: (signal) =>
+      answer(signal, () =>
+        additions ? [...cluster.datasets.values()].map((dataset) => cluster.inspect(dataset)) : undefined,
+      ),
+    inspectNodes: (signal) =>
+      answer(signal, () => (additions ? cluster.nodes.map((node) => cluster.inspectNode(node)) : undefined)),
     nodeByEra: (era, signal) =>
       answer(signal, () => {
         const node = cluster.nodes.find((candidate) => cluster.eraOf(candidate) === era);

@@ -93,11 +93,14 @@ function originalRoutes({ client, cluster }: FakeFlocker): Readonly<Record<strin
 function addedRoutes({ cluster }: FakeFlocker): Readonly<Record<string, Handler>> {
   const query = (request: IncomingMessage): URLSearchParams => new URL(request.url ?? '', 'https://x').searchParams;
   return {
-    [`GET ${PATHS.inspectNodes}`]: (_, response) => Promise.resolve(sendJson(response, 200, [])),
+    [`GET ${PATHS.inspectNodes}`]: (_, response) => {
+      const nodes = cluster.nodes.map((node) => cluster.inspectNode(node));
+      return Promise.resolve(sendJson(response, 200, nodes));
+    },
     [`GET ${PATHS.inspectDatasets}`]: (request, response) => {
       const name = query(request).get('name');
       const named = [...cluster.datasets.values()].filter(
-        ({ configuration }) => !configuration.deleted && nameOf(configuration.metadata) === name,
+        ({ configuration }) => name === null || (!configuration.deleted && nameOf(configuration.metadata) === name),
       );
       sendJson(
         response,
