@@ -1,0 +1,56 @@
+import type { DatasetConfiguration } from '../../api/datasets.ts';
+import { ClientError, type Condition, type NewDataset } from '../../client/flocker-client.ts';
+import { nameOf } from '../../model/dataset.ts';
+import { CtlError } from './ctl-error.ts';
+import { finishChange } from './finish-change.ts';
+import { findNode } from './lookup.ts';
+import type { Session } from './session.ts';
+import { settleMounted } from './settle.ts';
+
+export interface CreateOptions {
+  readonly node: string;
+  /** Bytes. */
+  readonly size?: number;
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly wait?: true;
+}
+
+/** `create`: a dataset whose name, if it has one, no other volume has. */
+export async function createDataset(session: Session, options: CreateOptions): Promise<void> {
+  const { client, signal } = session;
+  const node = findNode(options.node, await client.listNodes(signal));
+  const size = options.size === undefined ? {} : { maximumSizeBytes: options.size };
+  const wish: NewDataset = { primary: node.id, metadata: options.metadata ?? {}, ...size };
+  const configuration = await createUnderUnusedName(session, wish);
+  const id = `dataset ${configuration.dataset_id}`;
+  await finishChange(session, {
+    configuration,
+    text: `created dataset in configuration, manually poll state with 'flockerctl list' to see it show up.\n${id}`,
+    waitingText: `created dataset in configuration.\n${id}`,
+    settle: options.wait === true ? () => settleMounted(session, configuration, node) : undefined,
+  });
+}
+
+async function createUnderUnusedName({ client, signal }: Session, wish: NewDataset): Promise<DatasetConfiguration> {
+  const name = nameOf(wish.metadata);
+  for (;;) {
+    let condition: Condition = { kind: 'none' };
+    if (name !== undefined) {
+      const { datasets, ifUnchanged } = await client.findByName(name, signal);
+      const [taken] = datasets;
+      if (taken !== undefined) {
+        throw new CtlError(
+          'name_taken',
+          `there is a volume named ${name}, dataset ${taken.dataset_id}: tasks could not tell the two apart. Nothing was created.`,
+        );
+      }
+      condition = ifUnchanged;
+    }
+    try {
+      return await client.createDataset(wish, condition, signal);
+    } catch (error) {
+      // On a foreign server any change, of any dataset, changes the tag: look again.
+      if (!(error instanceof ClientError && error.code === 'condition_failed')) throw error;
+    }
+  }
+}

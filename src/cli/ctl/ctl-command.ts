@@ -1,0 +1,139 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { DEFAULT_CLUSTER_JSON, DEFAULT_CLUSTER_YML, DEFAULT_CONTROL_PORT } from './control-target.ts';
+import { createDataset } from './create.ts';
+import type { CtlEnvironment } from './ctl-environment.ts';
+import { parseDatasetSize, parseMetadata } from './dataset-wishes.ts';
+import { destroyDataset } from './destroy.ts';
+import { listDatasets } from './list.ts';
+import { listNodes } from './list-nodes.ts';
+import { moveDataset } from './move.ts';
+import { type GlobalOptions, inSession, type Session } from './session.ts';
+
+const DEFAULT_TIMEOUT_SECONDS = 120;
+/** Timers take a signed 32-bit number of milliseconds. */
+const LONGEST_TIMEOUT_SECONDS = 2_000_000;
+
+/** The whole of the program `flockerctl`: the original's commands and flags (contract 6.1), and ours. */
+export function ctlCommand(environment: CtlEnvironment): Command {
+  const program = withGlobalOptions(new Command('flockerctl'))
+    .description('Look at and change the volumes of a Flocker cluster.')
+    .version(environment.version)
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({
+      writeOut: (text) => environment.stdout.write(text),
+      writeErr: (text) => environment.stderr.write(text),
+    });
+  listCommands(program, environment);
+  changeCommands(program, environment);
+  program
+    .command('version')
+    .description('show version information')
+    .action(() => {
+      const { json } = program.opts<GlobalOptions>();
+      const { version, stdout } = environment;
+      stdout.write(json === true ? `${JSON.stringify({ flockerctl: version })}\n` : `flockerctl ${version}\n`);
+    });
+  return program;
+}
+
+function withGlobalOptions(program: Command): Command {
+  return program
+    .option(
+      '--cluster <file>',
+      `cluster.json of "flocker up" (or FLOCKER_CLUSTER; default: ${DEFAULT_CLUSTER_JSON} when it exists and nothing else is given)`,
+    )
+    .option(
+      '--cluster-yml <file>',
+      `cluster.yml, whose first user and directory are the credentials (default: ${DEFAULT_CLUSTER_YML} when it exists)`,
+    )
+    .option('--certs-path <directory>', 'directory of the certificates (or FLOCKER_CERTS_PATH; default: .)')
+    .option('--user <name>', 'whose .crt and .key to use (or FLOCKER_USER; default: user)')
+    .option('--cluster-crt <file>', 'certificate of the cluster, in the directory (default: cluster.crt)')
+    .option(
+      '--control-service <host>',
+      'host name or IP address (or FLOCKER_CONTROL_SERVICE; default: what agent.yml in the directory says)',
+    )
+    .option('--control-port <port>', `port of the REST API (default: ${DEFAULT_CONTROL_PORT})`, parsePort)
+    .option('--json', 'print one JSON value')
+    .addOption(
+      new Option('--timeout <seconds>', 'longest time for the command')
+        .argParser(parseTimeout)
+        .default(DEFAULT_TIMEOUT_SECONDS),
+    );
+}
+
+function listCommands(program: Command, environment: CtlEnvironment): void {
+  for (const name of ['list-nodes', 'status']) {
+    program
+      .command(name)
+      .description('show list of nodes in the cluster')
+      .option('-l, --long', 'show whole UUIDs')
+      .action(act(environment, listNodes));
+  }
+  program
+    .command('list')
+    .alias('ls')
+    // Flocker's -h is --human, which never had an effect.
+    .helpOption('--help', 'display help for command')
+    .description('list datasets, and why they are not as configured')
+    .option('-d, --deleted', 'show deleted datasets too')
+    .option('-l, --long', 'show whole UUIDs')
+    .option('-h, --human', 'sizes are for people in any case')
+    .action(act(environment, listDatasets));
+}
+
+function changeCommands(program: Command, environment: CtlEnvironment): void {
+  const wait = '--wait';
+  program
+    .command('create')
+    .description('create a dataset')
+    .requiredOption('-n, --node <node>', 'first primary: the beginning of its UUID, or its address', parseSelector)
+    .option('-s, --size <size>', 'bytes, or with k, M, G, T (binary)', parseDatasetSize)
+    .option('-m, --metadata <pairs>', 'a=b,c=d; tasks find the volume by "name"', parseMetadata)
+    .option(wait, 'until it is mounted')
+    .action(act(environment, createDataset));
+  program
+    .command('move')
+    .description('move a dataset to another node')
+    .requiredOption('-d, --dataset <dataset>', 'the beginning of its UUID, or its name', parseSelector)
+    .requiredOption('-t, --destination <node>', 'the beginning of its UUID, or its address', parseSelector)
+    .option(wait, 'until it is mounted there')
+    .action(act(environment, moveDataset));
+  program
+    .command('destroy')
+    .description('delete a dataset and its data')
+    .requiredOption('-d, --dataset <dataset>', 'the beginning of its UUID, or its name', parseSelector)
+    .option(wait, 'until its data are destroyed')
+    .action(act(environment, destroyDataset));
+}
+
+function act<Options>(
+  environment: CtlEnvironment,
+  work: (session: Session, options: Options) => Promise<void>,
+): (options: Options, command: Command) => Promise<void> {
+  return (options, command) => {
+    const globals = command.parent?.opts<GlobalOptions>() ?? { timeout: DEFAULT_TIMEOUT_SECONDS };
+    return inSession(command.name(), globals, environment, (session) => work(session, options));
+  };
+}
+
+/** An unset variable of a shell must not select anything. */
+function parseSelector(text: string): string {
+  if (text.trim() === '') throw new InvalidArgumentError('It is empty.');
+  return text;
+}
+
+function parsePort(text: string): number {
+  const port = Number(text);
+  if (!/^\d+$/.test(text) || port < 1 || port > 65_535)
+    throw new InvalidArgumentError('It must be a port, 1 to 65535.');
+  return port;
+}
+
+function parseTimeout(text: string): number {
+  const seconds = Number(text);
+  if (!(seconds > 0 && seconds <= LONGEST_TIMEOUT_SECONDS)) {
+    throw new InvalidArgumentError(`It must be a number of seconds, at most ${LONGEST_TIMEOUT_SECONDS}.`);
+  }
+  return seconds;
+}

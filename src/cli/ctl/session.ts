@@ -1,0 +1,51 @@
+import type { FlockerClient } from '../../client/flocker-client.ts';
+import { errorText } from '../../kit/coded-error.ts';
+import { withDeadline } from '../../kit/deadline.ts';
+import { controlTarget, type TargetOptions } from './control-target.ts';
+import type { CtlEnvironment } from './ctl-environment.ts';
+
+/** Options that every command has. */
+export interface GlobalOptions extends TargetOptions {
+  readonly json?: true;
+  /** Seconds. */
+  readonly timeout: number;
+}
+
+/** One command at work. */
+export interface Session {
+  readonly client: FlockerClient;
+  /** Aborts when the time that was given is over. */
+  readonly signal: AbortSignal;
+  readonly environment: CtlEnvironment;
+  readonly json: boolean;
+  readonly timeoutSeconds: number;
+}
+
+/** Connects and works; what fails is said on standard error, and the exit code is 1. */
+export async function inSession(
+  name: string,
+  options: GlobalOptions,
+  environment: CtlEnvironment,
+  work: (session: Session) => Promise<void>,
+): Promise<void> {
+  const timeoutSeconds = options.timeout;
+  const what = `flockerctl ${name}`;
+  let client: FlockerClient | undefined;
+  try {
+    await withDeadline(environment.clock, timeoutSeconds * 1000, what, undefined, async (signal) => {
+      const { json: _, timeout: __, ...target } = options;
+      client = await environment.connect(await controlTarget(target, environment));
+      await work({ client, signal, environment, json: options.json === true, timeoutSeconds });
+    });
+  } catch (error) {
+    environment.stderr.write(`${errorText(error)}\n`);
+    environment.setExitCode(1);
+  } finally {
+    await client?.close();
+  }
+}
+
+/** One JSON value on standard output, for programs. */
+export function writeJson({ environment }: Session, value: unknown): void {
+  environment.stdout.write(`${JSON.stringify(value)}\n`);
+}
