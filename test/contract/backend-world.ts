@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Backend } from '../../src/agent/backends/backend.ts';
 import { openBackend } from '../../src/agent/backends/open-backend.ts';
+import { teardownNode } from '../../src/agent/backends/teardown.ts';
 import { readMountTable } from '../../src/agent/host/mount-table.ts';
 import { systemClock } from '../../src/kit/clock.ts';
 import { startDeadline } from '../../src/kit/deadline.ts';
@@ -99,6 +100,16 @@ export class BackendWorld {
     return await this.hold(process.execPath, ['--input-type=module', '-e', script]);
   }
 
+  /** Stops a node as a cluster that ends would; returns what was in the way, never fails. */
+  async teardown(instance: string): Promise<readonly unknown[]> {
+    try {
+      const backend = await this.start(instance);
+      return await teardownNode({ backend, mountRoot: this.mountRoot(instance), signal: this.signal });
+    } catch (error) {
+      return [error];
+    }
+  }
+
   /** What a restart of the machine does: all mounts and loop devices are gone, files stay. */
   async loseMounts(): Promise<void> {
     const table = await readMountTable();
@@ -106,14 +117,26 @@ export class BackendWorld {
     for (const { mountPoint } of below.toReversed()) await run('umount', [mountPoint]);
   }
 
-  /** Mounts below this world and loop devices of its files, in any state. */
+  /** Mounts below this world and files of it that loop devices have, in any state. */
   async leftovers(): Promise<readonly string[]> {
     const mounts = (await readMountTable()).map(({ mountPoint }) => mountPoint);
+    const files = (await this.#loopFiles()).map(({ file }) => file);
+    return [...mounts.filter((path) => path.startsWith(`${this.directory}/`)), ...files];
+  }
+
+  async #loopFiles(): Promise<readonly { readonly name: string; readonly file: string }[]> {
     const loops = (await readdir('/sys/block')).filter((name) => name.startsWith('loop'));
-    const files = await Promise.all(
-      loops.map((name) => readFile(`/sys/block/${name}/loop/backing_file`, 'utf8').catch(() => '')),
+    const devices = await Promise.all(
+      loops.map(async (name) => {
+        const file = await readFile(`/sys/block/${name}/loop/backing_file`, 'utf8').catch(() => '');
+        return { name, file: file.trim() };
+      }),
     );
-    return [...mounts, ...files].filter((path) => path.startsWith(`${this.directory}/`));
+    return devices.filter(({ file }) => file.startsWith(`${this.directory}/`));
+  }
+
+  async #detachDevices(): Promise<void> {
+    for (const { name } of await this.#loopFiles()) await run('losetup', ['--detach', `/dev/${name}`]);
   }
 
   /** Removes everything, also after a failed test, and returns what a healthy backend would not have left. */
@@ -123,8 +146,10 @@ export class BackendWorld {
     const instances = (await readdir(this.directory)).flatMap((name) => /^mounts-(.+)$/.exec(name)?.[1] ?? []);
     const mountRoots = new Set(instances.map((instance) => this.mountRoot(instance)));
     const left = (await this.leftovers()).filter((path) => !mountRoots.has(path));
-    await this.loseMounts();
+    await this.loseMounts().catch((error: unknown) => left.push(String(error)));
     const afterwards = await this.leftovers();
+    await this.#detachDevices();
+    await this.loseMounts();
     await rm(this.directory, { recursive: true, force: true });
     return [...left, ...afterwards];
   }

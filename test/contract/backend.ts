@@ -33,16 +33,10 @@ export function backendContract(name: string, subject: BackendSubject): void {
       a = await world.node('a');
     });
 
-    afterEach(async (context) => {
-      for (const instance of ['a', 'b']) {
-        const backend = await world.start(instance).catch(() => undefined);
-        if (backend !== undefined && context.task.result?.state !== 'fail') {
-          expect(await teardownNode({ backend, mountRoot: world.mountRoot(instance), signal: world.signal })).toEqual(
-            [],
-          );
-        }
-      }
-      expect(await world.close()).toEqual([]);
+    afterEach(async () => {
+      const problems: unknown[] = [];
+      for (const instance of ['a', 'b']) problems.push(...(await world.teardown(instance)));
+      expect([...problems, ...(await world.close())]).toEqual([]);
     });
 
     const signalOf = (): AbortSignal => world.signal;

@@ -10,7 +10,6 @@ import { BackendWorld } from '../../../../test/contract/backend-world.ts';
 import { type DatasetId, newDatasetId } from '../../../kit/ids.ts';
 import { readMountTable } from '../../host/mount-table.ts';
 import type { Backend } from '../backend.ts';
-import { teardownNode } from '../teardown.ts';
 
 const run = promisify(execFile);
 const MIB = 2 ** 20;
@@ -47,11 +46,9 @@ describe.skipIf(skip !== null)(`loopback${skip ?? ''}`, () => {
     a = await world.node('a');
   });
 
-  afterEach(async (context) => {
-    if (context.task.result?.state !== 'fail') {
-      expect(await teardownNode({ backend: a, mountRoot: world.mountRoot('a'), signal: world.signal })).toEqual([]);
-    }
-    expect(await world.close()).toEqual([]);
+  afterEach(async () => {
+    const problems: readonly unknown[] = await world.teardown('a');
+    expect([...problems, ...(await world.close())]).toEqual([]);
   });
 
   const mounted = async (sizeBytes: number, metadata: Record<string, string> = {}, backend = a): Promise<DatasetId> => {
