@@ -6,6 +6,7 @@ import { ControlLink } from '../agent/control-link.ts';
 import { Convergence } from '../agent/convergence.ts';
 import { readEra } from '../agent/era.ts';
 import { connectFlocker } from '../client/connect-flocker.ts';
+import { ProcessTable } from '../frontends/local/process-table.ts';
 import { serveLocal } from '../frontends/local/serve-local.ts';
 import { CodedError } from '../kit/coded-error.ts';
 import type { NodeId } from '../kit/ids.ts';
@@ -45,7 +46,10 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
       : { confirmMounted: async (id) => (await storage.convergence.settled(id))?.kind === 'mounted' }),
   });
   storage?.link.start();
-  const local = await serveLocal({ volumes, socketPath: config.socketPath, clock, logger });
+  const local = await serveLocal({
+    ...{ volumes, socketPath: config.socketPath, processes: new ProcessTable(), clock, logger },
+    ...(storage === undefined ? {} : { knownProfiles: () => storage.profiles }),
+  });
   logger.info({ node: nodeId, socket: config.socketPath, mountRoot: config.mountRoot }, 'node agent works');
   await storage?.link.firstOrders();
   return {
@@ -68,6 +72,7 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
 interface Storage {
   readonly convergence: Convergence;
   readonly link: ControlLink;
+  readonly profiles: readonly string[];
 }
 
 async function startStorage(
@@ -75,13 +80,15 @@ async function startStorage(
   nodeId: NodeId,
   tls: { readonly ca: string; readonly cert: string; readonly key: string },
   usedBy: (id: Parameters<Convergence['settled']>[0]) => string | undefined,
-  { clock, random, logger }: DaemonWorld,
+  { clock, random, newUuid, logger }: DaemonWorld,
 ): Promise<Storage | undefined> {
   if (config.dataset === undefined) {
     logger.info({}, 'agent.yml has no dataset section: volumes of this node are attached by another agent');
     return undefined;
   }
-  const backend = await openBackend(config.dataset, { mountRoot: config.mountRoot, instance: nodeId });
+  const backend = await openBackend(config.dataset, {
+    ...{ mountRoot: config.mountRoot, instance: nodeId, clock, newUuid, log: logger },
+  });
   const convergence: Convergence = new Convergence({
     ...{ backend, usedBy, clock, random, logger },
     report: (report) => link.report(report),
@@ -96,7 +103,7 @@ async function startStorage(
     identity: { era, version, backend: kind, pool, profiles },
     ...{ tls, convergence, clock, random, logger },
   });
-  return { convergence, link };
+  return { convergence, link, profiles };
 }
 
 function nodeIn(certificate: string, configPath: string): NodeId {

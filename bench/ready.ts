@@ -1,0 +1,175 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { mkdtemp, readFile, rm, statfs } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Client } from 'undici';
+import { flockerCommand } from '../src/bin/flocker-command.ts';
+import { type RunningCluster, startCluster } from '../src/cli/up/start-cluster.ts';
+import { connectFlocker } from '../src/client/connect-flocker.ts';
+import type { FlockerClient } from '../src/client/flocker-client.ts';
+import { systemClock } from '../src/kit/clock.ts';
+import { type DatasetId, type NodeId, parseDatasetId, parseNodeId } from '../src/kit/ids.ts';
+import { silentLogger } from '../src/kit/logger.ts';
+import { median, rounded, timed } from './figures.ts';
+import { benchOptions } from './options.ts';
+import { cpuMs, residentMb } from './processes.ts';
+import { shellSteps } from './shell-steps.ts';
+
+const SIZE_BYTES = 2 ** 30;
+const ROUND_TIMEOUT_MS = 60_000;
+const IDLE_MS = 5_000;
+/** A node nobody has: a dataset moved there is let go and stays unmounted. */
+const NOWHERE = parseNodeId('00000000-0000-4000-8000-000000000000') as NodeId;
+
+/** How long until a volume is ready, against the bare commands on the same machine in the same run. Needs root. */
+export async function ready(args: readonly string[]): Promise<void> {
+  const { json, rounds } = benchOptions(args);
+  const directory = await mkdtemp(join(tmpdir(), 'flocker-bench-'));
+  const cluster = await startCluster({
+    directory,
+    nodes: 2,
+    backend: 'loopback',
+    isRoot: true,
+    clock: systemClock,
+    random: Math.random,
+    newUuid: randomUUID,
+    randomBytes: (count) => randomBytes(count),
+    flocker: flockerCommand,
+  });
+  try {
+    const figures = await measure(cluster, directory, rounds);
+    process.stdout.write(json ? `${JSON.stringify(figures)}\n` : table(figures, rounds));
+  } finally {
+    await cluster.stop();
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+type Figures = Readonly<Record<string, Readonly<Record<string, number>>>>;
+
+async function measure(cluster: RunningCluster, directory: string, rounds: number): Promise<Figures> {
+  const { control, tls, nodes } = cluster.json;
+  const client = connectFlocker({
+    urls: [control.url],
+    tls: {
+      ca: await readFile(tls.ca, 'utf8'),
+      cert: await readFile(tls.cert, 'utf8'),
+      key: await readFile(tls.key, 'utf8'),
+    },
+    clock: systemClock,
+    random: Math.random,
+    logger: silentLogger,
+  });
+  const local = new Client('http://localhost', { socketPath: nodes[0]?.socket ?? '' });
+  const [first, second] = nodes.map(({ uuid }) => parseNodeId(uuid) as NodeId);
+  if (first === undefined || second === undefined) throw new Error('the cluster has no two nodes');
+  const idle = await idleFigures(cluster);
+  const times: Record<'create' | 'createShell' | 'attach' | 'attachShell' | 'move' | 'reacquire', number[]> = {
+    ...{ create: [], createShell: [], attach: [], attachShell: [], move: [], reacquire: [] },
+  };
+  for (let round = 0; round < rounds; round += 1) {
+    const shell = await shellSteps(directory);
+    times.createShell.push(shell.createMs);
+    times.attachShell.push(shell.attachMs);
+    const name = `bench-${round}`;
+    const id = await createAndWait(client, first, name, times.create);
+    for (let again = 0; again < 3; again += 1) times.reacquire.push(await reacquire(local, name));
+    times.move.push(await timed(() => moveAndWait(client, id, second)));
+    await moveAway(client, id);
+    times.attach.push(await timed(() => moveAndWait(client, id, first)));
+    await client.deleteDataset(id, { kind: 'none' }, limit());
+    await client.waitUntilGone(id, limit());
+  }
+  await local.close();
+  await client.close();
+  return {
+    create: compared(times.create, times.createShell),
+    attach: compared(times.attach, times.attachShell),
+    reacquire: { ours_ms: rounded(median(times.reacquire)) },
+    move: { ours_ms: rounded(median(times.move)) },
+    ...idle,
+  };
+}
+
+async function createAndWait(client: FlockerClient, node: NodeId, name: string, times: number[]): Promise<DatasetId> {
+  const startedMs = performance.now();
+  const made = await client.createDataset(
+    { primary: node, maximumSizeBytes: SIZE_BYTES, metadata: { name } },
+    { kind: 'none' },
+    limit(),
+  );
+  const id = parseDatasetId(made.dataset_id) as DatasetId;
+  const { path } = await client.waitUntilMounted(id, node, () => undefined, limit());
+  times.push(performance.now() - startedMs);
+  const { bsize, blocks } = await statfs(path);
+  if (bsize * blocks < SIZE_BYTES * 0.9) throw new Error(`${path} is not the new volume`);
+  return id;
+}
+
+async function moveAndWait(client: FlockerClient, id: DatasetId, node: NodeId): Promise<void> {
+  await client.moveDataset(id, node, { kind: 'none' }, limit());
+  await client.waitUntilMounted(id, node, () => undefined, limit());
+}
+
+async function moveAway(client: FlockerClient, id: DatasetId): Promise<void> {
+  await client.moveDataset(id, NOWHERE, { kind: 'none' }, limit());
+  for (let held = true; held; ) {
+    const found = await client.inspectDatasets(limit());
+    held = found?.some(({ configuration, holder }) => configuration.dataset_id === id && holder !== null) ?? false;
+  }
+}
+
+/** Time from asking the node agent for a volume that is mounted here already to its answer; it is given back after that. */
+async function reacquire(local: Client, name: string): Promise<number> {
+  const holder = { id: `bench/${randomUUID()}`, detail: 'benchmark' };
+  const send = async (path: string, body: object): Promise<void> => {
+    const answer = await local.request({
+      method: 'POST',
+      path,
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    const text = await answer.body.text();
+    if (answer.statusCode !== 200) throw new Error(`${path} answered ${answer.statusCode}: ${text}`);
+  };
+  const ms = await timed(() =>
+    send('/v1/acquire', { holder, volume: { name, create: 'never', mode: 'rw' }, timeout_ms: ROUND_TIMEOUT_MS }),
+  );
+  await send('/v1/release', { holder_id: holder.id });
+  return ms;
+}
+
+async function idleFigures(cluster: RunningCluster): Promise<Figures> {
+  const { nodes, pids } = cluster.json;
+  const control = pids.control ?? 0;
+  const agent = nodes[0]?.pid ?? 0;
+  const before = { control: await cpuMs(control), agent: await cpuMs(agent) };
+  await new Promise((resolve) => {
+    setTimeout(resolve, IDLE_MS);
+  });
+  const percent = (usedMs: number): number => rounded((usedMs / IDLE_MS) * 100);
+  return {
+    control: {
+      rss_mb: rounded(await residentMb(control)),
+      idle_cpu_percent: percent((await cpuMs(control)) - before.control),
+    },
+    agent: { rss_mb: rounded(await residentMb(agent)), idle_cpu_percent: percent((await cpuMs(agent)) - before.agent) },
+  };
+}
+
+function compared(ours: readonly number[], shell: readonly number[]): Readonly<Record<string, number>> {
+  const [oursMs, shellMs] = [median(ours), median(shell)];
+  return { ours_ms: rounded(oursMs), shell_ms: rounded(shellMs), ratio: rounded(oursMs / shellMs) };
+}
+
+function limit(): AbortSignal {
+  return AbortSignal.timeout(ROUND_TIMEOUT_MS);
+}
+
+function table(figures: Figures, rounds: number): string {
+  const lines = Object.entries(figures).map(([name, row]) => {
+    const cells = Object.entries(row).map(([key, value]) => `${key.replaceAll('_', ' ')} ${value}`);
+    return `${name.padEnd(10)} ${cells.join('   ')}`;
+  });
+  return `Medians of ${rounds} rounds, 1 GiB ext4 on loopback:\n${lines.join('\n')}\n`;
+}

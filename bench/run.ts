@@ -1,0 +1,14 @@
+import { ready } from './ready.ts';
+
+const BENCHES: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = { ready };
+
+const [name = '', ...args] = process.argv.slice(2);
+const bench = BENCHES[name];
+if (bench === undefined) {
+  process.stderr.write(
+    `npm run bench -- NAME [--json] [--rounds N], where NAME is one of: ${Object.keys(BENCHES).join(', ')}\n`,
+  );
+  process.exitCode = 1;
+} else {
+  await bench(args);
+}
