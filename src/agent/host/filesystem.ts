@@ -8,7 +8,7 @@ export const FILESYSTEM_TYPES = ['ext4', 'xfs'] as const;
 export type FilesystemType = (typeof FILESYSTEM_TYPES)[number];
 
 /** Why a filesystem was not made. */
-export class FilesystemError extends CodedError<'not_blank' | 'program_missing' | 'no_space' | 'mkfs_failed'> {
+class FilesystemError extends CodedError<'not_blank' | 'program_missing' | 'no_space' | 'mkfs_failed'> {
   override readonly name = 'FilesystemError';
 }
 

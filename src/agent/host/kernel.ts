@@ -14,7 +14,7 @@ export interface Kernel {
   lock(fd: number): Promise<boolean>;
 }
 
-export interface MountCall {
+interface MountCall {
   readonly source: string | null;
   readonly target: string;
   readonly type: string | null;
