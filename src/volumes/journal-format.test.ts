@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { decodeJournal, encodeGroup, type JournalChange } from './journal-format.ts';
 
@@ -66,7 +66,10 @@ describe('decodeJournal', () => {
       fc.property(fc.array(changes, { minLength: 1, maxLength: 8 }), (groups) => {
         const expected = new Map<string, unknown>();
         const lines = groups.map((group, index) => {
-          for (const [key, value] of group) value === null ? expected.delete(key) : expected.set(key, value);
+          for (const [key, value] of group) {
+            if (value === null) expected.delete(key);
+            else expected.set(key, value);
+          }
           const asWritten = group as JournalChange[];
           return encodeGroup({ number: index + 1, kind: index === 0 ? 'all' : 'changes', changes: asWritten });
         });

@@ -1,5 +1,5 @@
 import { ClientError, type ClientErrorCode } from '../client/flocker-client.ts';
-import { errorText } from '../kit/coded-error.ts';
+import { errorCode, errorText } from '../kit/coded-error.ts';
 import { DeadlineExceeded } from '../kit/deadline.ts';
 import { VolumeError, type VolumeErrorCode } from './volume-error.ts';
 
@@ -29,6 +29,13 @@ const MEANINGS: Readonly<Record<ClientErrorCode, Meaning>> = {
   server_failed: 'unreachable',
 };
 
+/** Problems that have a code of their own, where the client tells them apart in its error's cause. */
+const PROBLEM_CODES: ReadonlyMap<string, VolumeErrorCode> = new Map([
+  ['no_such_profile', 'no_such_profile'],
+  ['bad_size', 'bad_size'],
+  ['no_space', 'no_space'],
+]);
+
 /** The obstacle that an error stands for; throws the VolumeError when there is no use in trying again. */
 export function obstacleOf(volume: string, error: unknown): Obstacle {
   if (error instanceof VolumeError) throw error;
@@ -39,5 +46,6 @@ export function obstacleOf(volume: string, error: unknown): Obstacle {
   if (meaning === 'changed') return { code: 'timed_out', message };
   if (meaning === 'held') return { code: 'leased_elsewhere', message };
   if (meaning === 'unreachable') return { code: 'unreachable', message };
-  throw new VolumeError(meaning, `volume ${volume}: ${message}`, { cause: error });
+  const problem = meaning === 'needs_action' ? PROBLEM_CODES.get(errorCode(error.cause) ?? '') : undefined;
+  throw new VolumeError(problem ?? meaning, `volume ${volume}: ${message}`, { cause: error });
 }

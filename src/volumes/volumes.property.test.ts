@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, it, vi } from 'vitest';
 import type { FlockerClient } from '../client/flocker-client.ts';
 import { ClientError } from '../client/flocker-client.ts';

@@ -72,7 +72,15 @@ export class Volumes {
     const leaseSeconds = options.leaseSeconds ?? 60;
     const leases = new LeaseKeeper({ client, nodeId, clock, random, logger, leaseSeconds, requestTimeoutMs });
     this.#world = {
-      ...{ client, nodeId, ledger, leases, clock, random, newUuid, logger, requestTimeoutMs },
+      client,
+      nodeId,
+      ledger,
+      leases,
+      clock,
+      random,
+      newUuid,
+      logger,
+      requestTimeoutMs,
       confirmMounted: options.confirmMounted ?? (() => Promise.resolve(true)),
       lookAgainMs: options.lookAgainMs ?? 10_000,
       patienceMs: options.patienceMs ?? 30_000,

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { ClientError } from '../client/flocker-client.ts';
+import { ClientError, type FlockerClient } from '../client/flocker-client.ts';
 import type { NodeId } from '../kit/ids.ts';
 import { holder, spec, VolumesBench } from './testing/volumes-bench.ts';
 
@@ -15,6 +15,8 @@ beforeEach(async () => {
 });
 afterEach(() => bench.close());
 
+const containing = (text: string): unknown => expect.stringContaining(text);
+const matching = (pattern: RegExp): unknown => expect.stringMatching(pattern);
 const soon = (): AbortSignal => AbortSignal.timeout(5_000);
 
 function idOf(name: string): string {
@@ -80,9 +82,7 @@ describe('acquire', () => {
     const late = here.acquire(holder('run/a'), spec('db'), AbortSignal.timeout(200));
     await expect(late).rejects.toMatchObject({
       code: 'leased_elsewhere',
-      message: expect.stringMatching(
-        new RegExp(`volume db .* node ${b} \\(host 192\\.0\\.2\\.1\\) .* expires in \\d+ s`),
-      ),
+      message: matching(new RegExp(`volume db .* node ${b} \\(host 192\\.0\\.2\\.1\\) .* expires in \\d+ s`)),
     });
     await here.idle();
     await vi.waitFor(() => expect(here.list()).toEqual([]));
@@ -95,7 +95,7 @@ describe('acquire', () => {
     const late = volumes.acquire(holder('run/a'), spec('db'), AbortSignal.timeout(150));
     await expect(late).rejects.toMatchObject({
       code: 'timed_out',
-      message: expect.stringContaining(`Node ${a} of dataset`),
+      message: containing(`Node ${a} of dataset`),
     });
     await vi.waitFor(() => expect(volumes.list()).toEqual([]));
     expect(bench.flocker.cluster.leases()).toEqual([]);
@@ -111,7 +111,7 @@ describe('acquire', () => {
     const waiting = here.acquire(holder('run/a'), spec('db'), gone.signal);
     await vi.waitFor(() => expect(bench.flocker.cluster.leases()).toHaveLength(1));
     gone.abort(new Error('the client hung up'));
-    await expect(waiting).rejects.toMatchObject({ code: 'cancelled', message: expect.stringContaining('hung up') });
+    await expect(waiting).rejects.toMatchObject({ code: 'cancelled', message: containing('hung up') });
     await vi.waitFor(() => expect(here.list()).toEqual([]));
     expect(bench.flocker.cluster.leases()).toEqual([]);
   });
@@ -133,7 +133,7 @@ describe('acquire', () => {
   ])('refuses %j', async (wish, code, text) => {
     const volumes = await bench.volumes(a);
     const refused = volumes.acquire(holder('run/1'), wish, soon());
-    await expect(refused).rejects.toMatchObject({ code, message: expect.stringContaining(text) });
+    await expect(refused).rejects.toMatchObject({ code, message: containing(text) });
     await vi.waitFor(() => expect(volumes.list()).toEqual([]));
     expect(bench.flocker.cluster.leases()).toEqual([]);
   });
@@ -151,15 +151,22 @@ describe('acquire', () => {
     const refused = volumes.acquire(holder('run/1'), spec('twin'), soon());
     await expect(refused).rejects.toMatchObject({
       code: 'ambiguous_name',
-      message: expect.stringContaining(ids.map((one) => one.dataset_id).join(', ')),
+      message: containing(ids.map((one) => one.dataset_id).join(', ')),
     });
   });
 
   it('tells at once what only a person can cure', async () => {
     const volumes = await bench.volumes(a);
     const refused = volumes.acquire(holder('run/1'), spec('db', { profile: 'no-such' }), soon());
-    await expect(refused).rejects.toMatchObject({ code: 'needs_action', message: expect.stringContaining('no-such') });
+    await expect(refused).rejects.toMatchObject({ code: 'needs_action', message: containing('no-such') });
     await vi.waitFor(() => expect(bench.flocker.cluster.leases()).toEqual([]));
+  });
+
+  it('tells a full pool from other problems when the client does', async () => {
+    const full = new ClientError('needs_action', 'pool tank is full', { cause: { code: 'no_space' } });
+    const volumes = await bench.volumes(a, { waitUntilMounted: () => Promise.reject(full) });
+    const refused = volumes.acquire(holder('run/1'), spec('db'), soon());
+    await expect(refused).rejects.toMatchObject({ code: 'no_space', message: 'volume db: pool tank is full' });
   });
 
   it('makes one volume when both nodes want it at the same time, also without our additions', async () => {
@@ -218,7 +225,7 @@ describe('acquire', () => {
     const refused = volumes.acquire(holder('run/1'), spec('db'), soon());
     await expect(refused).rejects.toMatchObject({
       code: 'unreachable',
-      message: expect.stringContaining('connection refused'),
+      message: containing('connection refused'),
     });
     await vi.waitFor(() => expect(volumes.list()).toEqual([]));
   });
@@ -232,12 +239,14 @@ describe('acquire', () => {
   });
 
   it('asks the control service once when a second holder comes, and again gives the same to the same', async () => {
-    const [findByName, acquireLease, waitUntilMounted] = [vi.fn(), vi.fn(), vi.fn()];
     const { client } = bench.flocker;
+    const findByName = vi.fn<FlockerClient['findByName']>();
+    const acquireLease = vi.fn<FlockerClient['acquireLease']>();
+    const waitUntilMounted = vi.fn<FlockerClient['waitUntilMounted']>();
     const volumes = await bench.volumes(a, {
-      findByName: findByName.mockImplementation(client.findByName),
-      acquireLease: acquireLease.mockImplementation(client.acquireLease),
-      waitUntilMounted: waitUntilMounted.mockImplementation(client.waitUntilMounted),
+      findByName: findByName.mockImplementation((...args) => client.findByName(...args)),
+      acquireLease: acquireLease.mockImplementation((...args) => client.acquireLease(...args)),
+      waitUntilMounted: waitUntilMounted.mockImplementation((...args) => client.waitUntilMounted(...args)),
     });
     const first = await volumes.acquire(holder('run/1'), spec('db'), soon());
     const counts = (): number[] => [findByName, acquireLease, waitUntilMounted].map((fn) => fn.mock.calls.length);
@@ -265,89 +274,5 @@ describe('acquire', () => {
     }
     const median = took.sort((x, y) => x - y)[25] ?? Number.NaN;
     expect(median).toBeLessThan(25);
-  });
-});
-
-describe('release', () => {
-  it('accepts a holder it does not know, and does all volumes of one', async () => {
-    const volumes = await bench.volumes(a);
-    await volumes.release('run/none');
-    await volumes.acquire(holder('run/1'), spec('one'), soon());
-    await volumes.acquire(holder('run/1'), spec('two'), soon());
-    await volumes.release('run/1');
-    await volumes.release('run/1');
-    expect(volumes.list()).toEqual([]);
-    expect(bench.flocker.cluster.leases()).toEqual([]);
-  });
-
-  it('does not wait for a control service that is away, and goes on when it is back', async () => {
-    let away = false;
-    const volumes = await bench.volumes(
-      a,
-      {
-        releaseLease: (...args) =>
-          away
-            ? Promise.reject(new ClientError('unreachable', 'no route'))
-            : bench.flocker.client.releaseLease(...args),
-      },
-      { releaseWaitMs: 50 },
-    );
-    const { datasetId } = await volumes.acquire(holder('run/1'), spec('db'), soon());
-    away = true;
-    await volumes.release('run/1');
-    expect(volumes.list()).toMatchObject([{ volume: 'db', holders: [{ state: 'releasing' }] }]);
-    expect(volumes.heldHere(datasetId)).toBeUndefined();
-    away = false;
-    await vi.waitFor(() => expect(volumes.list()).toEqual([]), { timeout: 3_000 });
-    expect(bench.flocker.cluster.leases()).toEqual([]);
-  });
-
-  it('revives a volume that is still being released', async () => {
-    let away = true;
-    const volumes = await bench.volumes(
-      a,
-      {
-        releaseLease: (...args) =>
-          away
-            ? Promise.reject(new ClientError('unreachable', 'no route'))
-            : bench.flocker.client.releaseLease(...args),
-      },
-      { releaseWaitMs: 50 },
-    );
-    const { datasetId } = await volumes.acquire(holder('dvdcli/db'), spec('db'), soon());
-    await volumes.release('dvdcli/db');
-    await volumes.acquire(holder('dvdcli/db'), spec('db'), soon());
-    away = false;
-    await new Promise((resolve) => setTimeout(resolve, 1_500));
-    expect(volumes.heldHere(datasetId)).toMatchObject([{ holderId: 'dvdcli/db' }]);
-    expect(bench.flocker.cluster.leaseOf(datasetId)).toMatchObject({ nodeId: a });
-  });
-
-  it('ends an acquire of the holder that is under way', async () => {
-    bench.flocker.removeNode(a);
-    const volumes = await bench.volumes(a);
-    const waiting = volumes.acquire(holder('mesos/c1'), spec('db'), soon());
-    const refused = expect(waiting).rejects.toMatchObject({ code: 'released' });
-    await vi.waitFor(() => expect(bench.flocker.cluster.leases()).toHaveLength(1));
-    await volumes.release('mesos/c1');
-    await refused;
-    await vi.waitFor(() => expect(volumes.list()).toEqual([]));
-    expect(bench.flocker.cluster.leases()).toEqual([]);
-  });
-
-  it('deletes only what this holder made and nobody else wants', async () => {
-    const volumes = await bench.volumes(a);
-    const deleted = (name: string): unknown =>
-      [...bench.flocker.cluster.datasets.values()].find((one) => one.id === idOf(name))?.configuration.deleted;
-    await volumes.acquire(holder('run/1'), spec('mine'), soon());
-    await volumes.acquire(holder('run/1'), spec('shared'), soon());
-    await volumes.acquire(holder('run/2'), spec('shared'), soon());
-    await volumes.acquire(holder('run/2'), spec('kept'), soon());
-    await volumes.release('run/1', { deleteIfCreatedByHolder: true });
-    await volumes.release('run/2');
-    await volumes.acquire(holder('run/3'), spec('kept'), soon());
-    await volumes.release('run/3', { deleteIfCreatedByHolder: true });
-    expect(['mine', 'shared', 'kept'].map(deleted)).toEqual([true, false, false]);
-    expect(bench.flocker.cluster.leases()).toEqual([]);
   });
 });
