@@ -16,11 +16,11 @@ const refusals = { '4xx': ErrorBody };
 export function configurationRoutes(app: FastifyInstance, service: ControlService, clock: Clock): void {
   const { deployment } = service;
   const conditional = {
-    onRequest: (request: FastifyRequest, reply: FastifyReply, next: () => void): void => {
-      // Before the body is looked at: a stale tag beats a malformed body (contract 1.1).
+    // Before the body is looked at: a stale tag beats a malformed body (contract 1.1).
+    onRequest: async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
       const unmet = unmetCondition(conditionsOf(request), deployment);
-      if (unmet === undefined) next();
-      else void send(reply, unmet);
+      // The answer names the tag, so what the tag stands for has to be durable first.
+      if (unmet !== undefined) send(reply, await service.read(() => unmet));
     },
   };
 
@@ -101,7 +101,9 @@ export function configurationRoutes(app: FastifyInstance, service: ControlServic
 
 function conditionsOf(request: FastifyRequest): Conditions {
   const tags = request.headers[IF_TAG_HEADER];
-  const name = request.headers[IF_NAME_UNUSED_HEADER];
+  // Of creates only: a move or a deletion is of a dataset that has its name already.
+  const creates = request.routeOptions.url === PATHS.configurationDatasets;
+  const name = creates ? request.headers[IF_NAME_UNUSED_HEADER] : undefined;
   return {
     // Node joins a repeated header with commas.
     tags: tags === undefined ? undefined : [tags].flat().flatMap((value) => value.split(/\s*,\s*/)),

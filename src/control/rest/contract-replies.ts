@@ -6,24 +6,32 @@ import type { Logger } from '../../kit/logger.ts';
 export function replyByContract(app: FastifyInstance, logger: Logger): void {
   app.removeAllContentTypeParsers();
   // The body is JSON whatever its content type says, and only POST has one (contract 1.1).
-  app.addContentTypeParser('*', { parseAs: 'string' }, (request, body, done) => {
-    if (request.method !== 'POST') {
+  app.addHook('onRequest', (request, reply, done) => {
+    // fastify refuses types that are no media types before any parser sees the body.
+    request.raw.headers['content-type'] = 'application/json';
+    // An empty last part matches a parameter, and no path of the API ends so.
+    if (!request.is404 && pathOf(request).endsWith('/')) reply.callNotFound();
+    else done();
+  });
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (request, body, done) => {
+    if (!hasBody(request)) {
       done(null, undefined);
       return;
     }
-    const text = typeof body === 'string' ? body : body.toString('utf8');
-    if (FLOAT_SIZE.test(text)) {
-      done(new BadSchema(['/maximum_size must be written as an integer']));
-      return;
-    }
+    let text: string;
+    let json: unknown;
     try {
-      done(null, JSON.parse(text));
+      text = utf8.decode(Buffer.from(body));
+      json = JSON.parse(text);
     } catch {
       done(new UndecodableBody());
+      return;
     }
+    if (FLOAT_SIZE.test(text)) done(new BadSchema(['/maximum_size must be written as an integer']));
+    else done(null, json);
   });
   app.addHook('preValidation', (request, _reply, done) => {
-    if (request.method === 'POST' && request.body === undefined) done(new UndecodableBody());
+    if (hasBody(request) && request.body === undefined) done(new UndecodableBody());
     else done();
   });
   app.setSerializerCompiler(() => (body) => JSON.stringify(body));
@@ -44,11 +52,13 @@ export function replyByContract(app: FastifyInstance, logger: Logger): void {
     methodsByPath.set(route.url, methods);
   });
   app.setNotFoundHandler((request, reply) => {
-    const path = request.url.split('?')[0] ?? '';
+    const path = pathOf(request);
     const methods = methodsFor(path, methodsByPath);
     if (methods.length === 0) return reply.code(404).send({ description: `There is nothing at ${path}.` });
     // The original parses the empty body of a HEAD request and fails (contract 1.1).
-    if (request.method === 'HEAD' && methods.includes('GET')) return reply.code(400).send();
+    if (request.method === 'HEAD' && methods.includes('GET')) {
+      return reply.code(400).header('content-type', 'application/json').send();
+    }
     const allow = methods.join(', ');
     return reply
       .code(405)
@@ -56,6 +66,25 @@ export function replyByContract(app: FastifyInstance, logger: Logger): void {
       .send({ description: `The methods of ${path} are: ${allow}.` });
   });
 }
+
+/** Answers a request whose path cannot be decoded, which is no path of the API. Hooks do not see it. */
+export function answerUnroutable(_error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+  const body = JSON.stringify({ description: `There is nothing at ${pathOf(request)}.` });
+  reply.hijack();
+  reply.raw.writeHead(404, { 'content-type': 'application/json' }).end(escapeNonAscii(body));
+}
+
+/** Whether the body is looked at: routing comes first, and no other method has one (contract 1.1). */
+function hasBody(request: FastifyRequest): boolean {
+  return request.method === 'POST' && !request.is404;
+}
+
+function pathOf(request: FastifyRequest): string {
+  return request.url.split('?')[0] ?? '';
+}
+
+/** The original refused bytes that are no UTF-8, and a byte order mark. */
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 class UndecodableBody extends Error {
   readonly statusCode = 400;

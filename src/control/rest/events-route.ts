@@ -4,7 +4,7 @@ import { ErrorBody } from '../../api/errors.ts';
 import { EventsQuery } from '../../api/events.ts';
 import { PATHS } from '../../api/paths.ts';
 import type { Clock } from '../../kit/clock.ts';
-import { type DatasetId, parseDatasetId } from '../../kit/ids.ts';
+import { type DatasetId, parseDatasetId, parseNodeId } from '../../kit/ids.ts';
 import type { ControlService } from '../control-service.ts';
 import type { ClusterEvent } from '../event-hub.ts';
 import { inspectionOf } from '../views.ts';
@@ -37,15 +37,22 @@ export function eventsRoute(app: FastifyInstance, service: ControlService, clock
       if (query.until !== undefined && id === undefined) {
         return reply.code(400).send({ description: 'until needs dataset_id.' });
       }
+      const node = query.node_uuid === undefined ? undefined : parseNodeId(query.node_uuid);
+      if (query.node_uuid !== undefined && node === undefined) {
+        return reply.code(400).send({ description: 'node_uuid is not a UUID.' });
+      }
       if (service.events.subscribers >= MOST_STREAMS) {
         return reply.code(503).send({ description: `There are already ${MOST_STREAMS} event streams.` });
       }
       // What the first event shows is durable before it is shown, like everything else.
       await service.read(() => undefined);
       reply.hijack();
+      // Its `close` is over, so nothing would ever end the subscription.
+      if (reply.raw.destroyed) return reply;
       reply.raw.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
       const lastEventId = request.headers['last-event-id'];
-      new EventStream(reply.raw, service, clock, query, id).start(
+      const canonical: EventsQuery = { ...query, ...(node === undefined ? {} : { node_uuid: node }) };
+      new EventStream(reply.raw, service, clock, canonical, id).start(
         typeof lastEventId === 'string' ? lastEventId : undefined,
       );
       return reply;
@@ -139,8 +146,9 @@ class EventStream {
 function decides(event: ClusterEvent, query: EventsQuery): boolean {
   if (query.until === undefined || event.name !== 'dataset') return false;
   const { status, state, problem, configuration } = event.data;
+  if (problem?.needs_action === true) return true;
   if (query.until === 'gone') return status === 'deleted';
-  if (configuration.deleted || problem?.needs_action === true) return true;
+  if (configuration.deleted) return true;
   return (
     status === 'mounted' && problem === null && (query.node_uuid === undefined || state?.primary === query.node_uuid)
   );

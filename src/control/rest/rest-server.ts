@@ -8,7 +8,7 @@ import type { Clock } from '../../kit/clock.ts';
 import type { Logger } from '../../kit/logger.ts';
 import type { ControlService } from '../control-service.ts';
 import { configurationRoutes } from './configuration-routes.ts';
-import { replyByContract } from './contract-replies.ts';
+import { answerUnroutable, replyByContract } from './contract-replies.ts';
 import { eventsRoute } from './events-route.ts';
 import { controlMetrics } from './metrics.ts';
 import { stateRoutes } from './state-routes.ts';
@@ -16,6 +16,8 @@ import { admitOnly, mutualTls, type TlsMaterial } from './tls-guard.ts';
 
 const LONGEST_BODY_BYTES = 2 ** 20;
 const REQUEST_TIMEOUT_MS = 30_000;
+/** As long as node takes a request line: a long id in a path is an unknown id, not another error. */
+const LONGEST_PATH_PART = 16 * 2 ** 10;
 
 /** A listener that accepts connections. */
 export interface Listener {
@@ -61,6 +63,8 @@ async function buildRestApp(options: RestServerOptions): Promise<FastifyInstance
     requestTimeout: REQUEST_TIMEOUT_MS,
     exposeHeadRoutes: false,
     forceCloseConnections: true,
+    routerOptions: { maxParamLength: LONGEST_PATH_PART },
+    frameworkErrors: answerUnroutable,
   }) as unknown as FastifyInstance;
   const metrics = controlMetrics(service);
   replyByContract(app, logger);
@@ -83,7 +87,16 @@ async function buildRestApp(options: RestServerOptions): Promise<FastifyInstance
     configurationRoutes(scope, service, clock);
     stateRoutes(scope, service, clock);
     eventsRoute(scope, service, clock);
-    scope.get(PATHS.openapi, { schema: { hide: true } }, () => Promise.resolve(app.swagger()));
+    scope.get(
+      PATHS.openapi,
+      {
+        schema: {
+          summary: 'This document (addition)',
+          response: { 200: { type: 'object', description: 'OpenAPI 3.1', additionalProperties: true } },
+        },
+      },
+      () => Promise.resolve(app.swagger()),
+    );
     scope.get(
       PATHS.health,
       {

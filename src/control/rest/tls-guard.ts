@@ -1,4 +1,4 @@
-import type { Server, TLSSocket } from 'node:tls';
+import type { PeerCertificate, Server, TLSSocket } from 'node:tls';
 import type { Logger } from '../../kit/logger.ts';
 
 /** A peer has this long for its handshake, milliseconds. */
@@ -48,7 +48,9 @@ export function admitOnly(server: Server, prefix: 'user-' | 'node-', logger: Log
 
 /** The common name in the peer's certificate. */
 export function peerName(socket: TLSSocket): string | undefined {
-  const subject: unknown = socket.getPeerCertificate().subject;
+  // Null, against its type, once the peer has closed.
+  const certificate = socket.getPeerCertificate() as PeerCertificate | null;
+  const subject: unknown = certificate?.subject;
   if (typeof subject !== 'object' || subject === null || !('CN' in subject)) return undefined;
   return typeof subject.CN === 'string' ? subject.CN : undefined;
 }
