@@ -1,10 +1,13 @@
 import { DESCRIPTIONS } from '../api/errors.ts';
 import type { LeaseBody } from '../api/leases.ts';
-import { parseDatasetId, parseNodeId } from '../kit/ids.ts';
+import { parseLeasedId, parseNodeId } from '../kit/ids.ts';
 import { type Lease, leaseExpired } from '../model/lease.ts';
 import type { Decision } from './changes.ts';
 import type { Reply } from './decide-datasets.ts';
 import type { DeploymentView } from './deployment.ts';
+
+/** The last moment a date can hold, milliseconds since the epoch; beyond it the original failed too. */
+const LAST_DATE_MS = 8.64e15;
 
 /** Takes or renews a lease (contract 1.6): 201 new, 200 renewed, 409 another node has it. */
 export function decideAcquireLease(
@@ -12,13 +15,15 @@ export function decideAcquireLease(
   body: LeaseBody,
   wallMs: number,
 ): Decision<Reply<LeaseBody>> {
-  const datasetId = parseDatasetId(body.dataset_id);
+  const datasetId = parseLeasedId(body.dataset_id);
   const nodeId = parseNodeId(body.node_uuid);
-  if (datasetId === undefined || nodeId === undefined) return reject(400, DESCRIPTIONS.schema);
+  if (datasetId === undefined) return reject(400, 'The dataset_id is not a UUID.');
+  if (nodeId === undefined) return reject(400, DESCRIPTIONS.schema);
   const present = deployment.lease(datasetId);
   const held = present !== undefined && !leaseExpired(present, wallMs);
   if (held && present.nodeId !== nodeId) return reject(409, DESCRIPTIONS.leaseHeld);
   const expiresAtMs = body.expires === null ? null : wallMs + body.expires * 1000;
+  if (expiresAtMs !== null && Math.abs(expiresAtMs) > LAST_DATE_MS) return reject(400, 'expires is beyond any date.');
   const lease: Lease = { datasetId, nodeId, expiresAtMs };
   return {
     reply: { status: held ? 200 : 201, body: leaseBody(lease, wallMs) },
@@ -31,7 +36,7 @@ export function decideAcquireLease(
 
 /** Ends a lease, whoever holds it (contract 1.6). */
 export function decideReleaseLease(deployment: DeploymentView, id: string, wallMs: number): Decision<Reply<LeaseBody>> {
-  const datasetId = parseDatasetId(id);
+  const datasetId = parseLeasedId(id);
   if (datasetId === undefined) return reject(400, 'The dataset_id in the path is not a UUID.');
   const lease = deployment.lease(datasetId);
   if (lease === undefined) return reject(404, DESCRIPTIONS.leaseNotFound);

@@ -1,7 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { UuidField } from '../api/fields.ts';
-import { parseDatasetId, parseNodeId } from '../kit/ids.ts';
+import { parseDatasetId, parseLeasedId, parseNodeId } from '../kit/ids.ts';
 import type { Dataset, Storage } from '../model/dataset.ts';
 import { type Change, DATASET_PREFIX, LEASE_PREFIX, REVISION_KEY } from './changes.ts';
 import { type Json, StoreError } from './store/store.ts';
@@ -59,7 +59,7 @@ function readEntry(key: string, value: Json): Change {
     }
   }
   if (key.startsWith(LEASE_PREFIX)) {
-    const datasetId = parseDatasetId(key.slice(LEASE_PREFIX.length));
+    const datasetId = parseLeasedId(key.slice(LEASE_PREFIX.length));
     if (datasetId !== undefined && StoredLease.Check(value)) {
       const nodeId = parseNodeId(value.nodeId);
       if (nodeId !== undefined) return { kind: 'lease', lease: { datasetId, nodeId, expiresAtMs: value.expiresAtMs } };

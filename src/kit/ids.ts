@@ -35,6 +35,11 @@ export function parseAnyUuid(text: string): string | undefined {
   return /^[A-Fa-f0-9]{32}$/.test(hex) ? hyphenate(hex.toLowerCase()) : undefined;
 }
 
+/** The id a lease is taken on: any UUID, whether or not a dataset can have it (contract 1.6). */
+export function parseLeasedId(text: string): DatasetId | undefined {
+  return parseAnyUuid(text) as DatasetId | undefined;
+}
+
 /** A random source of UUIDv4 text; `crypto.randomUUID` in production. */
 export type NewUuid = () => string;
 
