@@ -157,16 +157,20 @@ class AgentConnection {
 
   /** Two machines with one certificate would fight over the node's volumes: the first that lives stays. */
   async #replaceOther(): Promise<boolean> {
-    const other = this.#connections.get(this.#session.nodeId);
-    if (other !== undefined && (await other.proveLife())) {
-      this.#refuse(
-        'Another agent with the certificate of this node is connected. Give every node a certificate of its own.',
-      );
-      return false;
+    const { nodeId } = this.#session;
+    // Looked up again after each wait: meanwhile a third one may have come and taken the place of the first.
+    for (let other = this.#connections.get(nodeId); other !== undefined; other = this.#connections.get(nodeId)) {
+      if (await other.proveLife()) {
+        this.#refuse(
+          'Another agent with the certificate of this node is connected. Give every node a certificate of its own.',
+        );
+        return false;
+      }
+      other.terminate();
+      if (this.#connections.get(nodeId) === other) this.#connections.delete(nodeId);
     }
-    other?.terminate();
     if (this.#socket.readyState !== this.#socket.OPEN) return false;
-    this.#connections.set(this.#session.nodeId, this);
+    this.#connections.set(nodeId, this);
     return true;
   }
 

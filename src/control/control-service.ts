@@ -2,7 +2,7 @@ import type { Hello, Report } from '../api/agent-channel.ts';
 import type { CreateDatasetBody, DatasetConfiguration, MoveDatasetBody } from '../api/datasets.ts';
 import type { LeaseBody } from '../api/leases.ts';
 import type { Clock } from '../kit/clock.ts';
-import { type DatasetId, type NewUuid, type NodeId, parseDatasetId } from '../kit/ids.ts';
+import { type DatasetId, type NewUuid, type NodeId, parseAnyUuid, parseDatasetId } from '../kit/ids.ts';
 import type { Logger } from '../kit/logger.ts';
 import type { AgentSession } from './agent-session.ts';
 import { type Decision, datasetOf } from './changes.ts';
@@ -54,7 +54,8 @@ export class ControlService {
     this.#logger = options.logger;
     this.events = new EventHub(options.newUuid());
     this.#leases = new LeaseClock(options.clock, (lease) => {
-      void this.#perform(() => decideExpireLease(this.deployment, lease, this.#clock.wallMs()));
+      // A store that fails has been told to `onFatal`.
+      this.#perform(() => decideExpireLease(this.deployment, lease, this.#clock.wallMs())).catch(() => undefined);
     });
     this.#durable = new DurableDeployment(options.store, options.entries, options.onFatal);
     for (const lease of this.deployment.leases()) this.#leases.watch(lease);
@@ -143,7 +144,9 @@ export class ControlService {
     if (node === undefined) return;
     this.events.publish({ name: 'node', data: nodeInspection(node) });
     this.#announce(this.deployment.concerning(nodeId).map(({ id }) => id));
-    const delayMs = Math.max(0, node.lastHeardMs + STATE_LIFETIME_MS - this.#clock.wallMs());
+    // The wall clock may have jumped since the node was heard.
+    const leftMs = node.lastHeardMs + STATE_LIFETIME_MS - this.#clock.wallMs();
+    const delayMs = Math.max(0, Math.min(STATE_LIFETIME_MS, leftMs));
     this.#expiries.set(
       nodeId,
       this.#clock.timer(delayMs, () => {
@@ -218,7 +221,8 @@ export class ControlService {
   }
 
   #liveNode(id: NodeId, hello: Hello): LiveNode {
-    const { host, era, version, backend, pool, profiles } = hello;
+    const { host, version, backend, pool, profiles } = hello;
+    const era = parseAnyUuid(hello.era) ?? hello.era;
     return { id, host, era, version, backend, pool, profiles, connected: true, lastHeardMs: this.#clock.wallMs() };
   }
 }

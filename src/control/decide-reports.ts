@@ -1,4 +1,5 @@
 import type { Report } from '../api/agent-channel.ts';
+import type { DatasetId } from '../kit/ids.ts';
 import type { Dataset, Storage } from '../model/dataset.ts';
 import type { VolumeState } from '../model/volume-state.ts';
 import type { Change, Decision } from './changes.ts';
@@ -22,13 +23,14 @@ export interface ReportOn {
  * turns out to have a volume which the records say nobody has. Also hands freed datasets on.
  */
 export function decideReports(node: LiveNode, reports: readonly ReportOn[], cluster: ClusterView): Decision<undefined> {
-  const changes: Change[] = [];
-  for (const { dataset, report, want } of reports) {
+  const changed = new Map<DatasetId, Dataset>();
+  for (const { dataset: before, report, want } of reports) {
+    // One message may speak of a dataset twice: what it said first counts before what it said last.
+    const dataset = changed.get(before.id) ?? before;
     const storage = afterReport(node, dataset.storage, report, want);
-    if (storage === dataset.storage) continue;
-    changes.push({ kind: 'dataset', dataset: settle({ ...dataset, storage }, cluster) });
+    if (storage !== dataset.storage) changed.set(dataset.id, settle({ ...dataset, storage }, cluster));
   }
-  return { reply: undefined, changes };
+  return { reply: undefined, changes: [...changed.values()].map((dataset) => ({ kind: 'dataset', dataset })) };
 }
 
 /** What becomes possible when a node connects: datasets that waited for it, or for any node of its pool, are handed to it. */
@@ -56,8 +58,9 @@ function afterReport(node: LiveNode, storage: Storage, report: Report, want: Pre
 type Held = Extract<Storage, { kind: 'held' }>;
 
 function noteSeen(storage: Held, node: LiveNode, state: VolumeState): Held {
-  const sizeBytes = 'sizeBytes' in state ? state.sizeBytes : undefined;
-  if (sizeBytes === undefined) return storage;
+  if (state.kind === 'absent') return storage;
+  // `elsewhere` tells no size, but that the volume exists: it must never be made anew.
+  const sizeBytes = 'sizeBytes' in state ? state.sizeBytes : storage.sizeBytes;
   if (storage.made && storage.pool === node.pool && storage.sizeBytes === sizeBytes) return storage;
   return { ...storage, made: true, pool: node.pool, sizeBytes };
 }

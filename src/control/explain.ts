@@ -50,12 +50,16 @@ function whyNotGone(dataset: Dataset, lease: Lease | undefined, cluster: Cluster
   const { storage, primary } = dataset;
   if (storage.kind === 'gone') return undefined;
   if (storage.kind === 'held') return whyNotReleased(dataset, storage.node, lease, cluster);
-  return away(
-    dataset,
-    primary,
-    cluster.node(primary),
-    'The volume is destroyed when it, or another node of its pool, connects.',
-  );
+  const node = cluster.node(primary);
+  if (storage.kind === 'free' && node?.connected === true) {
+    return problem(
+      'node_away',
+      primary,
+      `The data of ${called(dataset)} are in pool ${storage.pool}, which no connected node reaches, ${node.host} neither. ` +
+        'They are destroyed when a node of that pool connects. Check the agents there.',
+    );
+  }
+  return away(dataset, primary, node, 'The volume is destroyed when it, or another node of its pool, connects.');
 }
 
 function whyNotReleased(dataset: Dataset, holder: NodeId, lease: Lease | undefined, cluster: ClusterView): Explanation {
@@ -69,7 +73,8 @@ function whyNotReleased(dataset: Dataset, holder: NodeId, lease: Lease | undefin
       'It has the volume and has not confirmed letting it go, so no other node may attach it. Bring the node back.',
     );
   }
-  if (lease?.nodeId === holder) {
+  // A lease keeps only what is mounted.
+  if (lease?.nodeId === holder && sighting?.state.kind === 'mounted') {
     return problem(
       'waiting_for_lease',
       holder,
