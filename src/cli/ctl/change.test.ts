@@ -221,7 +221,7 @@ describe('failures', () => {
 describe('progress', () => {
   it('shows problems that pass on a terminal, and takes its line away', async () => {
     await bench.mounted(NODE_A, { id: FIRST });
-    const lease = { datasetId: FIRST, nodeId: NODE_A, expiresSeconds: 1 };
+    const lease = { datasetId: FIRST, nodeId: NODE_A, expiresSeconds: 1.6 };
     await bench.flocker.client.acquireLease(lease, AbortSignal.timeout(5_000));
     bench.terminalColumns = 80;
     const ran = await bench.run('move', '-d', FIRST, '-t', NODE_B, '--wait');

@@ -43,7 +43,7 @@ export function findDataset(text: string, datasets: readonly DatasetConfiguratio
   if (match === undefined) {
     throw new CtlError(
       'no_match',
-      `no dataset uuids matching ${text}, and no volume of that name; see "flockerctl list"`,
+      `no dataset uuids matching ${text}, and no volume that is not deleted has this name; see "flockerctl list"`,
     );
   }
   if (matches.length > 1) throw ambiguous(`${text} is ambiguous dataset`, matches.map(describeDataset));

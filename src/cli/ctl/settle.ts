@@ -74,7 +74,7 @@ async function waiting<T>(
     const why = (await reason()) ?? 'the control service gave no reason';
     throw new CtlError(
       'timed_out',
-      `did not see ${goal} within ${timeoutSeconds} s: ${why}. The change is saved and goes on; see "flockerctl list".`,
+      `did not see ${goal} within ${timeoutSeconds} s: ${why.replace(/\.$/, '')}. The change is saved and goes on; see "flockerctl list".`,
       { cause: error },
     );
   } finally {
