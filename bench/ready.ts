@@ -63,7 +63,6 @@ async function measure(cluster: RunningCluster, directory: string, rounds: numbe
   const local = new Client('http://localhost', { socketPath: nodes[0]?.socket ?? '' });
   const [first, second] = nodes.map(({ uuid }) => parseNodeId(uuid) as NodeId);
   if (first === undefined || second === undefined) throw new Error('the cluster has no two nodes');
-  const idle = await idleFigures(cluster);
   const times: Record<'create' | 'createShell' | 'attach' | 'attachShell' | 'move' | 'reacquire', number[]> = {
     ...{ create: [], createShell: [], attach: [], attachShell: [], move: [], reacquire: [] },
   };
@@ -87,7 +86,7 @@ async function measure(cluster: RunningCluster, directory: string, rounds: numbe
     attach: compared(times.attach, times.attachShell),
     reacquire: { ours_ms: rounded(median(times.reacquire)) },
     move: { ours_ms: rounded(median(times.move)) },
-    ...idle,
+    ...(await idleFigures(cluster)),
   };
 }
 

@@ -8,7 +8,7 @@ import { type StoryTeller, tellStory, whereThingsAre } from '../cli/story.ts';
 import { type RunningCluster, startCluster } from '../cli/up/start-cluster.ts';
 import { systemClock } from '../kit/clock.ts';
 import { errorText } from '../kit/coded-error.ts';
-import { flockerCommand } from './flocker-command.ts';
+import { flockerCommand, flockerEntry } from './flocker-command.ts';
 
 const { values } = parseArgs({
   options: { once: { type: 'boolean' }, json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
@@ -78,12 +78,11 @@ async function main(once: boolean, json: boolean): Promise<number> {
 }
 
 function tryIt(cluster: RunningCluster): string {
-  const [, entry] = flockerCommand;
   return [
     'Try it from another terminal:',
     '',
-    `  node ${entry} run --cluster ${cluster.clusterJsonPath} --node 1 -v webapp:/mnt -- cat /mnt/visits`,
-    `  node ${entry?.replace(/flocker\.js$/, 'flockerctl.js')} --cluster ${cluster.clusterJsonPath} list`,
+    `  node ${flockerEntry} run --cluster ${cluster.clusterJsonPath} --node 1 -v webapp:/mnt -- cat /mnt/visits`,
+    `  node ${flockerEntry.replace(/flocker\.js$/, 'flockerctl.js')} --cluster ${cluster.clusterJsonPath} list`,
     '',
     'Ctrl-C stops the cluster and takes everything away.',
   ].join('\n');

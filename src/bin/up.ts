@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { whereThingsAre } from '../cli/story.ts';
 import { startCluster } from '../cli/up/start-cluster.ts';
 import { systemClock } from '../kit/clock.ts';
-import { flockerCommand } from './flocker-command.ts';
+import { flockerCommand, flockerEntry } from './flocker-command.ts';
 
 export interface UpOptions {
   /** Absolute path. */
@@ -25,10 +25,9 @@ export async function runUp(options: UpOptions): Promise<number> {
     randomBytes: (count) => randomBytes(count),
     flocker: flockerCommand,
   });
-  const [, entry] = flockerCommand;
   process.stdout.write(
     `The cluster runs, with the ${cluster.backend} backend.\n\n${whereThingsAre(cluster)}\n\nRun a command with a volume:\n\n` +
-      `  node ${entry} run --cluster ${cluster.clusterJsonPath} --node 1 -v webapp:/mnt -- df -h /mnt\n\n` +
+      `  node ${flockerEntry} run --cluster ${cluster.clusterJsonPath} --node 1 -v webapp:/mnt -- df -h /mnt\n\n` +
       'Ctrl-C stops it; the same command starts it again with everything still there.\n',
   );
   await interrupted;

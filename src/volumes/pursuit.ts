@@ -15,6 +15,11 @@ import type { VolumesWorld } from './volumes-world.ts';
 type Found = Awaited<ReturnType<FlockerClient['findByName']>>;
 type FoundDataset = Found['datasets'][number];
 
+interface EarlyLook {
+  readonly found: Promise<MountedDataset | Obstacle>;
+  cancel(): void;
+}
+
 const BACKOFF = { firstMs: 50, factor: 1.7, longestMs: 2_000 };
 
 /** One acquire on its way to a mounted volume. Every obstacle sends it back to looking the volume up. */
@@ -133,15 +138,20 @@ export class Pursuit {
     if (datasetId === undefined)
       throw new VolumeError('refused', `volume ${this.spec.name} has the id ${dataset.dataset_id}, which is no UUIDv4`);
     const created = await this.#intend(datasetId, false);
+    const isHere = dataset.primary.toLowerCase() === nodeId;
+    const early = isHere && this.#world.confirmsMounts ? this.#lookEarly(datasetId, nodeId) : undefined;
     const leased = await this.#lease(datasetId);
-    if (leased !== undefined) return leased;
+    if (leased !== undefined) {
+      early?.cancel();
+      return leased;
+    }
     this.#world.ledger.claim(this.holder.id, this.spec.name);
-    if (dataset.primary.toLowerCase() !== nodeId) {
+    if (!isHere) {
       await this.#uninterrupted('moving a volume here', (signal) =>
         this.#world.client.moveDataset(datasetId, nodeId, { kind: 'none' }, signal),
       );
     }
-    const mounted = await this.#mounted(datasetId, nodeId);
+    const mounted = await this.#mounted(datasetId, nodeId, early?.found);
     if ('code' in mounted) return mounted;
     return this.#finish(datasetId, mounted, created, created ? [] : notesOn(this.spec, dataset));
   }
@@ -232,11 +242,21 @@ export class Pursuit {
     return typeof who === 'string' ? { code: 'leased_elsewhere', message: who } : taken;
   }
 
-  async #mounted(datasetId: DatasetId, nodeId: NodeId): Promise<MountedDataset | Obstacle> {
-    const { client, clock, leases, mounts, lookAgainMs, confirmMounted } = this.#world;
-    const term = leases.term(datasetId);
+  /**
+   * Looks for the mount while the lease is being taken. What is seen counts only if the mount is confirmed once the
+   * volume is claimed: until then another node may still pull it away.
+   */
+  #lookEarly(datasetId: DatasetId, nodeId: NodeId): EarlyLook {
+    const cancel = new AbortController();
+    const found = this.#look(datasetId, nodeId, AbortSignal.any([this.#stop.signal, cancel.signal]));
+    found.catch(() => undefined);
+    return { found, cancel: () => cancel.abort(new Error('the lease was not to be had')) };
+  }
+
+  async #look(datasetId: DatasetId, nodeId: NodeId, within: AbortSignal): Promise<MountedDataset | Obstacle> {
+    const { client, clock, leases, mounts, lookAgainMs } = this.#world;
     const known = mounts.get(datasetId);
-    let mounted = known !== undefined && known.term === term ? known.mounted : undefined;
+    if (known !== undefined && known.term === leases.term(datasetId)) return known.mounted;
     let message = `it is not mounted on node ${nodeId} yet`;
     const onProblem = (problem: string): void => {
       message = problem;
@@ -244,23 +264,32 @@ export class Pursuit {
     };
     this.#obstacle = { code: 'timed_out', message };
     try {
-      mounted ??= await withDeadline(clock, lookAgainMs, 'waiting for a mount', this.#stop.signal, (signal) =>
+      return await withDeadline(clock, lookAgainMs, 'waiting for a mount', within, (signal) =>
         client.waitUntilMounted(datasetId, nodeId, onProblem, signal),
       );
     } catch (error) {
-      this.#stop.signal.throwIfAborted();
+      within.throwIfAborted();
       if (error instanceof DeadlineExceeded) return { code: 'timed_out', message, waited: true };
       throw error;
     }
-    if (!(await confirmMounted(datasetId, mounted.path, this.#stop.signal))) {
+  }
+
+  async #mounted(
+    datasetId: DatasetId,
+    nodeId: NodeId,
+    early: Promise<MountedDataset | Obstacle> | undefined,
+  ): Promise<MountedDataset | Obstacle> {
+    const { leases, mounts, confirmMounted } = this.#world;
+    const term = leases.term(datasetId);
+    const found = await (early ?? this.#look(datasetId, nodeId, this.#stop.signal));
+    if ('code' in found) return found;
+    if (!(await confirmMounted(datasetId, found.path, this.#stop.signal))) {
       mounts.delete(datasetId);
-      return {
-        code: 'timed_out',
-        message: `the control service reports it at ${mounted.path}, where nothing is mounted`,
-      };
+      const message = `the control service reports it at ${found.path}, where nothing is mounted`;
+      return { code: 'timed_out', message };
     }
-    if (term !== undefined) mounts.set(datasetId, { term, mounted });
-    return mounted;
+    if (term !== undefined) mounts.set(datasetId, { term, mounted: found });
+    return found;
   }
 
   #finish(datasetId: DatasetId, mounted: MountedDataset, created: boolean, notes: string[]): AcquiredVolume {

@@ -15,6 +15,8 @@ export interface VolumesWorld {
   readonly random: () => number;
   readonly newUuid: NewUuid;
   readonly logger: Logger;
+  /** Whether {@link confirmMounted} looks; otherwise it only agrees. */
+  readonly confirmsMounts: boolean;
   readonly confirmMounted: (datasetId: DatasetId, path: string, signal: AbortSignal) => Promise<boolean>;
   readonly requestTimeoutMs: number;
   readonly lookAgainMs: number;

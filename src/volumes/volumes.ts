@@ -81,6 +81,7 @@ export class Volumes {
       newUuid,
       logger,
       requestTimeoutMs,
+      confirmsMounts: options.confirmMounted !== undefined,
       confirmMounted: options.confirmMounted ?? (() => Promise.resolve(true)),
       lookAgainMs: options.lookAgainMs ?? 10_000,
       patienceMs: options.patienceMs ?? 30_000,
