@@ -87,14 +87,21 @@ export class FakeCluster {
     const expiresAtMs = expiresSeconds === null ? null : nowMs + expiresSeconds * 1000;
     const lease: Lease = { datasetId: id, nodeId, expiresAtMs };
     this.#leases.set(id, lease);
-    this.#timers.get(id)?.();
-    this.#timers.delete(id);
-    if (expiresAtMs !== null) {
-      const cancel = this.#clock.timer(expiresAtMs - nowMs + 1, () => this.leaseOf(id));
-      this.#timers.set(id, cancel);
-    }
+    this.#watchLease(lease);
     this.configured();
     return lease;
+  }
+
+  /** A timer may fire a little before its time by the wall clock: then it is set again. */
+  #watchLease(lease: Lease): void {
+    const { datasetId, expiresAtMs } = lease;
+    this.#timers.get(datasetId)?.();
+    this.#timers.delete(datasetId);
+    if (expiresAtMs === null) return;
+    const cancel = this.#clock.timer(Math.max(1, expiresAtMs - this.#clock.wallMs() + 1), () => {
+      if (this.leaseOf(datasetId) === lease) this.#watchLease(lease);
+    });
+    this.#timers.set(datasetId, cancel);
   }
 
   dropLease(id: DatasetId): void {
