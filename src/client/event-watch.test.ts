@@ -134,7 +134,10 @@ describe('waiting for a mount on a server with events', () => {
       (response) => stream(response, event(deleted)).end(),
     ]);
     const first = client.waitUntilMounted(id, node, ignore, soon());
-    await expect(first).rejects.toMatchObject({ code: 'needs_action', message: 'no profile "gold"' });
+    await expect(first).rejects.toMatchObject({
+      ...{ code: 'needs_action', message: 'no profile "gold"' },
+      cause: { code: 'in_progress', needs_action: true },
+    });
     const second = client.waitUntilMounted(id, node, ignore, soon());
     await expect(second).rejects.toMatchObject(errorLike('deleted', id));
   });
@@ -249,7 +252,10 @@ describe('waiting for the end of a dataset on a server with events', () => {
       (response) => stream(response, event(stuck)).end(),
     ]);
     await client.waitUntilGone(id, soon());
-    await expect(client.waitUntilGone(id, soon())).rejects.toMatchObject({ code: 'needs_action' });
+    await expect(client.waitUntilGone(id, soon())).rejects.toMatchObject({
+      code: 'needs_action',
+      cause: { code: 'conflict' },
+    });
   });
 });
 

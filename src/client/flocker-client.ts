@@ -82,6 +82,7 @@ export interface FlockerClient {
 
 /**
  * - `condition_failed`: 412, the condition of the write does not hold.
+ * - `needs_action`: `cause` is the server's problem, with its code.
  * - `tls_refused`: the handshake failed; the message says which certificate to look at.
  * - `unreachable`: no connection, or it broke: nothing is known of what the server did.
  * - `server_failed`: 5xx. `unexpected_answer`: anything the contract does not have.

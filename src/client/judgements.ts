@@ -1,5 +1,5 @@
 import type { DatasetState } from '../api/datasets.ts';
-import type { DatasetInspection } from '../api/inspection.ts';
+import type { DatasetInspection, ProblemView } from '../api/inspection.ts';
 import type { DatasetId, NodeId } from '../kit/ids.ts';
 import { ClientError, type MountedDataset } from './flocker-client.ts';
 
@@ -24,7 +24,7 @@ export function mountedIn(
       if (configuration.deleted) {
         throw new ClientError('deleted', `Dataset ${id} was deleted while a mount on node ${nodeId} was waited for`);
       }
-      if (problem?.needs_action === true) throw new ClientError('needs_action', problem.message);
+      throwIfStuck(problem);
       // With a problem, or while it is moving away, a mount that is still there is not one to rely on.
       if (problem === null && status === 'mounted' && state !== null) return mounted(state);
       onProblem(problem?.message);
@@ -48,7 +48,7 @@ export function goneIn(id: DatasetId): Judgement<true> {
   return {
     inspection: ({ status, problem }) => {
       if (status === 'deleted') return true;
-      if (problem?.needs_action === true) throw new ClientError('needs_action', problem.message);
+      throwIfStuck(problem);
       return undefined;
     },
     states: (states) => {
@@ -58,4 +58,9 @@ export function goneIn(id: DatasetId): Judgement<true> {
       return missing >= 2 ? true : undefined;
     },
   };
+}
+
+/** The problem is the cause, so that callers can tell a full pool from a missing profile by its code. */
+function throwIfStuck(problem: ProblemView | null): void {
+  if (problem?.needs_action === true) throw new ClientError('needs_action', problem.message, { cause: problem });
 }

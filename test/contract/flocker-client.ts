@@ -263,7 +263,7 @@ export function flockerClientContract(name: string, makeWorld: () => Promise<Flo
         if (!(await client.hasAdditions(soon()))) skip('this server reports no problems');
         const id = await make({ metadata: { name: randomUUID(), [PROFILE_KEY]: 'no-such' } });
         const wait = client.waitUntilMounted(id, here, ignore, soon());
-        await expect(wait).rejects.toMatchObject({ code: 'needs_action' });
+        await expect(wait).rejects.toMatchObject({ code: 'needs_action', cause: { code: 'no_such_profile' } });
         await expect(wait).rejects.toThrow('no-such');
       });
 
