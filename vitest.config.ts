@@ -6,7 +6,12 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['src/**/*.test.ts', 'test/property/**/*.test.ts', 'test/conformance/**/*.test.ts', 'test/contract/**/*.test.ts'],
+          include: [
+            'src/**/*.test.ts',
+            'test/property/**/*.test.ts',
+            'test/conformance/**/*.test.ts',
+            'test/contract/**/*.test.ts',
+          ],
           // No module has state of its own, so files may share a worker.
           isolate: false,
           testTimeout: 30_000,

@@ -48,7 +48,7 @@ export interface AgentConfig {
 }
 
 /** An `agent.yml` that does not say what it must. */
-export class AgentConfigError extends CodedError<'bad_agent_yml'> {
+class AgentConfigError extends CodedError<'bad_agent_yml'> {
   override readonly name = 'AgentConfigError';
 }
 

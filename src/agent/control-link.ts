@@ -24,7 +24,7 @@ const FIRST_ORDERS_TIMEOUT_MS = 5_000;
 const message = Compile(ControlMessage);
 
 /** What the agent says of itself. */
-export interface AgentIdentity {
+interface AgentIdentity {
   readonly era: string;
   readonly version: string;
   readonly backend: string;

@@ -18,7 +18,7 @@ export const LONGEST_MESSAGE_BYTES = 64 * 2 ** 20;
 
 const SizeBytes = Type.Integer({ minimum: 0 });
 
-export const VolumeStateMessage = Type.Union([
+const VolumeStateMessage = Type.Union([
   Type.Object({ kind: Type.Literal('absent') }),
   Type.Object({ kind: Type.Literal('detached'), sizeBytes: SizeBytes }),
   Type.Object({ kind: Type.Literal('attached'), sizeBytes: SizeBytes }),

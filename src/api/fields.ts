@@ -1,4 +1,4 @@
-import { type Static, Type } from 'typebox';
+import { Type } from 'typebox';
 import { UUID_V4_PATTERN } from '../kit/ids.ts';
 import { MINIMUM_SIZE_BYTES, SIZE_STEP_BYTES } from '../model/dataset.ts';
 
@@ -16,4 +16,3 @@ export const MetadataField = Type.Record(Type.String({ pattern: '^[^\\n]{1,256}$
   maxProperties: 16,
   additionalProperties: false,
 });
-export type Metadata = Static<typeof MetadataField>;

@@ -4,7 +4,7 @@ import { Value } from 'typebox/value';
 import { CodedError, errorCode } from '../kit/coded-error.ts';
 
 /** Socket of the one agent of a machine. */
-export const DEFAULT_AGENT_SOCKET = '/run/flocker/agent.sock';
+const DEFAULT_AGENT_SOCKET = '/run/flocker/agent.sock';
 
 /** How a user said which agent to ask; the first that is given counts. */
 export interface AgentChoice {
@@ -19,7 +19,7 @@ export interface AgentChoice {
 }
 
 /** A choice that names no agent. */
-export class AgentChoiceError extends CodedError<'no_such_agent'> {
+class AgentChoiceError extends CodedError<'no_such_agent'> {
   override readonly name = 'AgentChoiceError';
 }
 

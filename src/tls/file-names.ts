@@ -1,8 +1,5 @@
 import { join } from 'node:path';
 
-/** Where Flocker's daemons look for certificates unless told otherwise. */
-export const DEFAULT_CERTIFICATES_DIRECTORY = '/etc/flocker';
-
 export const AUTHORITY_CERTIFICATE = 'cluster.crt';
 /** Lies in the administrator's directory only, never on a cluster's machines. */
 export const AUTHORITY_KEY = 'cluster.key';

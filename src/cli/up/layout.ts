@@ -16,7 +16,7 @@ export interface ClusterLayout {
   node(number: number): NodeLayout;
 }
 
-export interface NodeLayout {
+interface NodeLayout {
   readonly directory: string;
   readonly agentYml: string;
   readonly socket: string;

@@ -21,14 +21,15 @@ export function controlMetrics(service: ControlService): ControlMetrics {
     registers: [registry],
   });
   const gauge = (name: string, help: string, read: () => number): void => {
-    new Gauge({
+    const metric = new Gauge({
       name,
       help,
-      registers: [registry],
+      registers: [],
       collect() {
         this.set(read());
       },
     });
+    registry.registerMetric(metric);
   };
   const count = (values: Iterable<unknown>): number => [...values].length;
   gauge('flocker_control_datasets', 'Datasets in the configuration, without deleted ones', () =>
