@@ -25,7 +25,10 @@ export function eventsRoute(app: FastifyInstance, service: ControlService, clock
         summary: 'Server-sent events (addition)',
         description: 'Event names: dataset, node, reset. Resume with Last-Event-ID.',
         querystring: EventsQuery,
-        response: { 200: { type: 'string', description: 'text/event-stream' }, '4xx': ErrorBody },
+        response: {
+          200: { description: 'Events', content: { 'text/event-stream': { schema: { type: 'string' } } } },
+          '4xx': ErrorBody,
+        },
       },
     },
     async (request, reply) => {

@@ -107,8 +107,17 @@ async function buildRestApp(options: RestServerOptions): Promise<FastifyInstance
       },
       async () => service.read(() => ({ status: 'ok' })),
     );
-    scope.get(PATHS.metrics, { schema: { summary: 'Prometheus metrics (addition)' } }, async (_request, reply) =>
-      reply.type(metrics.contentType).send(await metrics.page()),
+    scope.get(
+      PATHS.metrics,
+      {
+        schema: {
+          summary: 'Prometheus metrics (addition)',
+          response: {
+            200: { description: 'Prometheus text format', content: { 'text/plain': { schema: { type: 'string' } } } },
+          },
+        },
+      },
+      async (_request, reply) => reply.type(metrics.contentType).send(await metrics.page()),
     );
     done();
   });
