@@ -158,7 +158,7 @@ describe('acquire', () => {
   it('tells at once what only a person can cure', async () => {
     const volumes = await bench.volumes(a);
     const refused = volumes.acquire(holder('run/1'), spec('db', { profile: 'no-such' }), soon());
-    await expect(refused).rejects.toMatchObject({ code: 'needs_action', message: containing('no-such') });
+    await expect(refused).rejects.toMatchObject({ code: 'no_such_profile', message: containing('no-such') });
     await vi.waitFor(() => expect(bench.flocker.cluster.leases()).toEqual([]));
   });
 
