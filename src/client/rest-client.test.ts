@@ -4,7 +4,7 @@ import { testClient, testCluster } from './testing/https-listener.ts';
 import { serveFake } from './testing/serve-fake.ts';
 
 for (const additions of [true, false]) {
-  flockerClientContract(`HTTPS to a server ${additions ? 'with' : 'without'} additions`, async () => {
+  flockerClientContract(`HTTPS to a server ${additions ? 'with' : 'without'} additions`, { additions }, async () => {
     const { control, user } = await testCluster();
     const fake = fakeFlocker({ additions });
     const server = await serveFake(fake, control, additions);

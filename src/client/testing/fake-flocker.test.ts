@@ -5,7 +5,7 @@ import { parseDatasetId } from '../../kit/ids.ts';
 import { fakeFlocker } from './fake-flocker.ts';
 
 for (const additions of [true, false]) {
-  flockerClientContract(`fake, ${additions ? 'with' : 'without'} additions`, async () => {
+  flockerClientContract(`fake, ${additions ? 'with' : 'without'} additions`, { additions }, async () => {
     const fake = fakeFlocker({ additions });
     return {
       client: fake.client,
