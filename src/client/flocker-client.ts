@@ -35,6 +35,15 @@ export interface MountedDataset {
   readonly sizeBytes: number | undefined;
 }
 
+/** Datasets of one name. */
+export interface FoundDatasets {
+  readonly datasets: readonly DatasetConfiguration[];
+  /** Those that are mounted on their primary, by `dataset_id`. Empty on servers without additions. */
+  readonly mounted: ReadonlyMap<string, MountedDataset & { readonly primary: string }>;
+  /** Holds as long as no dataset of the name is made. */
+  readonly ifUnchanged: Condition;
+}
+
 /**
  * Flocker's REST API v1 from outside. Works with any Flocker control service; where the server has our additions
  * (events, inspection) waiting costs no polling.
@@ -48,7 +57,7 @@ export interface FlockerClient {
   /** All datasets, deleted ones included. `tag` is undefined on servers older than 1.9. */
   listDatasets(signal: AbortSignal): Promise<{ datasets: DatasetConfiguration[]; tag: string | undefined }>;
   /** Datasets of this name that are not deleted, with the tag to create it under when there are none. */
-  findByName(name: string, signal: AbortSignal): Promise<{ datasets: DatasetConfiguration[]; ifUnchanged: Condition }>;
+  findByName(name: string, signal: AbortSignal): Promise<FoundDatasets>;
   createDataset(dataset: NewDataset, condition: Condition, signal: AbortSignal): Promise<DatasetConfiguration>;
   moveDataset(id: DatasetId, primary: NodeId, condition: Condition, signal: AbortSignal): Promise<DatasetConfiguration>;
   deleteDataset(id: DatasetId, condition: Condition, signal: AbortSignal): Promise<DatasetConfiguration>;

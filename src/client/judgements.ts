@@ -1,7 +1,18 @@
 import type { DatasetState } from '../api/datasets.ts';
 import type { DatasetInspection, ProblemView } from '../api/inspection.ts';
 import type { DatasetId, NodeId } from '../kit/ids.ts';
-import { ClientError, type MountedDataset } from './flocker-client.ts';
+import { ClientError, type FoundDatasets, type MountedDataset } from './flocker-client.ts';
+
+/** The mounts to rely on among datasets, by id: with a problem, or while it is moving away, a mount that is there is none. */
+export function mountsAmong(inspections: readonly DatasetInspection[]): FoundDatasets['mounted'] {
+  const mounts = new Map<string, MountedDataset & { primary: string }>();
+  for (const { configuration, status, state, problem } of inspections) {
+    if (problem !== null || status !== 'mounted' || state?.path === undefined || state.primary === undefined) continue;
+    const { path, maximum_size: sizeBytes, primary } = state;
+    mounts.set(configuration.dataset_id, { path, sizeBytes, primary: primary.toLowerCase() });
+  }
+  return mounts;
+}
 
 /** Decides a wait from what either kind of server says; undefined means to wait on. */
 export interface Judgement<T> {

@@ -12,12 +12,13 @@ import {
   ClientError,
   type Condition,
   type FlockerClient,
+  type FoundDatasets,
   type LeaseRequest,
   type MountedDataset,
   type NewDataset,
 } from './flocker-client.ts';
 import type { Https, HttpsAnswer, HttpsRequest } from './https.ts';
-import { goneIn, mountedIn } from './judgements.ts';
+import { goneIn, mountedIn, mountsAmong } from './judgements.ts';
 import { onChange } from './passing.ts';
 import { SHAPES, type Shape } from './shapes.ts';
 import type { StatePolling } from './state-polling.ts';
@@ -63,20 +64,18 @@ export class RestClient implements FlockerClient {
     return { datasets, tag: typeof tag === 'string' ? tag : tag?.[0] };
   }
 
-  async findByName(
-    name: string,
-    signal: AbortSignal,
-  ): Promise<{ datasets: DatasetConfiguration[]; ifUnchanged: Condition }> {
+  async findByName(name: string, signal: AbortSignal): Promise<FoundDatasets> {
     const isIt = (dataset: DatasetConfiguration): boolean => !dataset.deleted && nameOf(dataset.metadata) === name;
     if (await this.hasAdditions(signal)) {
       const path = `${PATHS.inspectDatasets}?${new URLSearchParams({ name }).toString()}`;
       const found = await this.#get(path, SHAPES.inspections, signal);
       const datasets = found.map(({ configuration }) => configuration).filter(isIt);
-      return { datasets, ifUnchanged: { kind: 'nameUnused', name } };
+      return { datasets, mounted: mountsAmong(found), ifUnchanged: { kind: 'nameUnused', name } };
     }
     const { datasets, tag } = await this.listDatasets(signal);
     return {
       datasets: datasets.filter(isIt),
+      mounted: new Map(),
       ifUnchanged: tag === undefined ? { kind: 'none' } : { kind: 'tag', tag },
     };
   }

@@ -139,7 +139,7 @@ export class Pursuit {
       throw new VolumeError('refused', `volume ${this.spec.name} has the id ${dataset.dataset_id}, which is no UUIDv4`);
     const created = await this.#intend(datasetId, false);
     const isHere = dataset.primary.toLowerCase() === nodeId;
-    const early = isHere && this.#world.confirmsMounts ? this.#lookEarly(datasetId, nodeId) : undefined;
+    const early = isHere && this.#world.confirmsMounts ? this.#lookEarly(datasetId, nodeId, found) : undefined;
     const leased = await this.#lease(datasetId);
     if (leased !== undefined) {
       early?.cancel();
@@ -246,7 +246,9 @@ export class Pursuit {
    * Looks for the mount while the lease is being taken. What is seen counts only if the mount is confirmed once the
    * volume is claimed: until then another node may still pull it away.
    */
-  #lookEarly(datasetId: DatasetId, nodeId: NodeId): EarlyLook {
+  #lookEarly(datasetId: DatasetId, nodeId: NodeId, { mounted }: Found): EarlyLook {
+    const seen = mounted.get(datasetId);
+    if (seen?.primary === nodeId) return { found: Promise.resolve(seen), cancel: () => undefined };
     const cancel = new AbortController();
     const found = this.#look(datasetId, nodeId, AbortSignal.any([this.#stop.signal, cancel.signal]));
     found.catch(() => undefined);

@@ -153,7 +153,12 @@ export function flockerClientContract(
         expect(first.datasets).toEqual([]);
         const id = await make(dataset, first.ifUnchanged);
         await expect(make(dataset, second.ifUnchanged)).rejects.toMatchObject({ code: 'condition_failed' });
-        expect((await client.findByName(name, soon())).datasets).toMatchObject([{ dataset_id: id }]);
+        await client.waitUntilMounted(id, here, ignore, soon());
+        const { datasets, mounted } = await client.findByName(name, soon());
+        expect(datasets).toMatchObject([{ dataset_id: id }]);
+        if (additions)
+          expect(mounted.get(id)).toMatchObject({ primary: here, path: expect.stringContaining(id) as string });
+        else expect(mounted.size).toBe(0);
         await client.deleteDataset(id, ALWAYS, soon());
         const third = await client.findByName(name, soon());
         expect(third.datasets).toEqual([]);

@@ -2,12 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { Compile } from 'typebox/compile';
 import { CreateDatasetBody } from '../../api/datasets.ts';
 import { DESCRIPTIONS } from '../../api/errors.ts';
+import type { DatasetInspection } from '../../api/inspection.ts';
 import { type Clock, systemClock } from '../../kit/clock.ts';
 import { orAbort } from '../../kit/deadline.ts';
 import { type DatasetId, type NewUuid, type NodeId, newDatasetId } from '../../kit/ids.ts';
 import { nameOf } from '../../model/dataset.ts';
 import { ClientError, type Condition, type FlockerClient, type NewDataset } from '../flocker-client.ts';
-import { goneIn, mountedIn } from '../judgements.ts';
+import { goneIn, mountedIn, mountsAmong } from '../judgements.ts';
 import { onChange } from '../passing.ts';
 import { FakeCluster, type FakeDataset } from './fake-cluster.ts';
 
@@ -69,6 +70,7 @@ function fakeClient(cluster: FakeCluster, newUuid: NewUuid, additions: boolean):
     findByName: (name, signal) =>
       answer(signal, () => ({
         datasets: configurations(cluster).filter((found) => !found.deleted && nameOf(found.metadata) === name),
+        mounted: mountsAmong(additions ? inspections(cluster) : []),
         ifUnchanged: additions ? { kind: 'nameUnused', name } : { kind: 'tag', tag: cluster.tag },
       })),
     createDataset: (dataset, condition, signal) =>
@@ -98,10 +100,7 @@ function fakeClient(cluster: FakeCluster, newUuid: NewUuid, additions: boolean):
       }),
     listDatasetStates: (signal) => answer(signal, () => states(cluster)),
     listNodes: (signal) => answer(signal, () => cluster.nodes.map((uuid) => ({ uuid, host: '192.0.2.1' }))),
-    inspectDatasets: (signal) =>
-      answer(signal, () =>
-        additions ? [...cluster.datasets.values()].map((dataset) => cluster.inspect(dataset)) : undefined,
-      ),
+    inspectDatasets: (signal) => answer(signal, () => (additions ? inspections(cluster) : undefined)),
     inspectNodes: (signal) =>
       answer(signal, () => (additions ? cluster.nodes.map((node) => cluster.inspectNode(node)) : undefined)),
     nodeByEra: (era, signal) =>
@@ -191,4 +190,8 @@ function states(cluster: FakeCluster): NonNullable<ReturnType<FakeCluster['state
 
 function badRequest(message: string): ClientError {
   return new ClientError('bad_request', message);
+}
+
+function inspections(cluster: FakeCluster): DatasetInspection[] {
+  return [...cluster.datasets.values()].map((dataset) => cluster.inspect(dataset));
 }
