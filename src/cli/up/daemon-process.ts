@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { type BackoffPolicy, backoffMs } from '../../kit/backoff.ts';
 import type { Clock } from '../../kit/clock.ts';
 
@@ -25,6 +25,7 @@ export class DaemonProcess {
   readonly #options: DaemonProcessOptions;
   #child: ChildProcess | undefined;
   #log: FileHandle | undefined;
+  #started = false;
   #stopping = false;
   #attempt = 0;
   #cancelRestart: () => void = () => undefined;
@@ -40,19 +41,16 @@ export class DaemonProcess {
 
   /** Starts it and resolves when it says that it is ready. Rejects, with its log's name, when it ends before that. */
   async start(): Promise<void> {
-    this.#log = await open(this.#options.logPath, 'a', 0o600);
+    const { name, logPath } = this.#options;
+    this.#log = await open(logPath, 'a', 0o600);
     const child = this.#spawn();
-    await new Promise<void>((resolve, reject) => {
-      child.once('message', () => resolve());
+    const end = await new Promise<string | undefined>((resolve, reject) => {
+      child.once('message', () => resolve(undefined));
       child.once('error', reject);
-      child.once('exit', (code, signal) =>
-        reject(
-          new Error(
-            `${this.#options.name} did not start (${signal ?? `exit status ${code}`}); see ${this.#options.logPath}`,
-          ),
-        ),
-      );
+      child.once('exit', (code, signal) => resolve(signal ?? `exit status ${code}`));
     });
+    if (end !== undefined) throw new Error(`${name} did not start (${end}): ${await lastWords(logPath)}`);
+    this.#started = true;
   }
 
   /** Asks it to stop and waits until it did; kills it when it takes too long. */
@@ -83,7 +81,7 @@ export class DaemonProcess {
     const child = spawn(program, args, { stdio: ['ignore', log, log, 'ipc'], detached: true });
     this.#child = child;
     child.on('exit', () => {
-      if (this.#stopping) return;
+      if (!this.#started || this.#stopping) return;
       if (clock.monotonicMs() - startedMs > LIVED_MS) this.#attempt = 0;
       const delayMs = this.#attempt === 0 ? 0 : backoffMs(RESTART, this.#attempt - 1, random);
       this.#attempt += 1;
@@ -94,4 +92,11 @@ export class DaemonProcess {
     });
     return child;
   }
+}
+
+/** What a daemon said last to people; where to look when it said nothing. */
+async function lastWords(logPath: string): Promise<string> {
+  const lines = (await readFile(logPath, 'utf8')).trimEnd().split('\n');
+  const last = lines.at(-1) ?? '';
+  return last === '' || last.startsWith('{') ? `see ${logPath}` : `${last} (log: ${logPath})`;
 }

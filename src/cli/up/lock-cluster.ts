@@ -37,7 +37,7 @@ export async function awaitLeftovers(directory: string, pids: readonly number[],
   const untilMs = clock.monotonicMs() + LEFTOVER_TIMEOUT_MS;
   let left = await ofCluster(directory, pids);
   while (left.length > 0) {
-    if (clock.monotonicMs() > untilMs) for (const pid of left) process.kill(pid, 'SIGKILL');
+    if (clock.monotonicMs() > untilMs) left.forEach(kill);
     await pause(clock, LOOK_AGAIN_MS, new AbortController().signal);
     left = await ofCluster(directory, left);
   }
@@ -51,4 +51,13 @@ async function ofCluster(directory: string, pids: readonly number[]): Promise<nu
     if (commandLine.includes(`${directory}/`)) alive.push(pid);
   }
   return alive;
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    // It ended in the meantime.
+    if (errorCode(error) !== 'ESRCH') throw error;
+  }
 }
