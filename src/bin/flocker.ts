@@ -1,10 +1,9 @@
 #!/usr/bin/env node
-import { randomBytes, randomUUID } from 'node:crypto';
 import { resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { caCommand } from '../cli/ca.ts';
-import { systemClock } from '../kit/clock.ts';
 import { errorText } from '../kit/coded-error.ts';
+import { caEnvironment } from './ca-environment.ts';
 import { runDaemon } from './daemon.ts';
 import { type Endpoint, parseEndpoint } from './endpoint.ts';
 import { runCommand } from './run-command.ts';
@@ -85,19 +84,7 @@ program
   });
 
 program.addCommand(runCommand());
-program.addCommand(
-  caCommand({
-    cwd: process.cwd(),
-    stdout: process.stdout,
-    stderr: process.stderr,
-    clock: systemClock,
-    newUuid: randomUUID,
-    randomBytes: (count) => randomBytes(count),
-    setExitCode: (code) => {
-      process.exitCode = code;
-    },
-  }),
-);
+program.addCommand(caCommand(caEnvironment));
 
 try {
   await program.parseAsync();

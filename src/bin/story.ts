@@ -66,8 +66,10 @@ async function main(once: boolean, json: boolean): Promise<number> {
     } else say('\nThe task kept its data.');
     return 0;
   } catch (error) {
-    if (json) process.stdout.write(`${JSON.stringify({ ok: false, error: errorText(error), steps: [] })}\n`);
-    process.stderr.write(`\nThis did not work: ${errorText(error)}\n`);
+    // What was cut off says only that; the reason is what a person did.
+    const why = errorText(interrupted.signal.aborted ? interrupted.signal.reason : error);
+    if (json) process.stdout.write(`${JSON.stringify({ ok: false, error: why, steps: [] })}\n`);
+    process.stderr.write(interrupted.signal.aborted ? `\n${why}\n` : `\nThis did not work: ${why}\n`);
     if (cluster !== undefined && !once) process.stderr.write(`The logs are in ${cluster.logsPath}\n`);
     return interrupted.signal.aborted ? 130 : 1;
   } finally {
