@@ -33,6 +33,15 @@ describe('release', () => {
     expect(bench.flocker.cluster.leases()).toEqual([]);
   });
 
+  it('deletes of the volumes it made only those that are named', async () => {
+    const volumes = await bench.volumes(a);
+    await volumes.acquire(holder('run/1'), spec('kept'), soon());
+    await volumes.acquire(holder('run/1'), spec('doomed'), soon());
+    await volumes.release('run/1', { deleteIfCreatedByHolder: new Set(['doomed']) });
+    const left = [...bench.flocker.cluster.datasets.values()].filter(({ configuration }) => !configuration.deleted);
+    expect(left.map(({ configuration }) => configuration.metadata['name'])).toEqual(['kept']);
+  });
+
   it('does not wait for a control service that is away, and goes on when it is back', async () => {
     let away = false;
     const volumes = await bench.volumes(

@@ -122,10 +122,14 @@ export class Volumes {
   /**
    * Ends all that the holder has; a holder that has nothing is fine. Resolves once that is on disk: what the control
    * service has to be told is tried for a moment and then goes on by itself. The last holder of a volume gives up the
-   * lease and leaves the mount. `deleteIfCreatedByHolder` deletes a volume that this holder's acquire made, unless
-   * somebody else holds it or has its lease by then. Fails with `ledger_failed`; the holder then still holds.
+   * lease and leaves the mount. `deleteIfCreatedByHolder`, for all its volumes or those named, deletes a volume that this
+   * holder's acquire made, unless somebody else holds it or has its lease by then. Fails with `ledger_failed`; the holder
+   * then still holds.
    */
-  async release(holderId: string, options?: { readonly deleteIfCreatedByHolder?: boolean }): Promise<void> {
+  async release(
+    holderId: string,
+    options?: { readonly deleteIfCreatedByHolder?: boolean | ReadonlySet<string> },
+  ): Promise<void> {
     const { ledger, clock } = this.#world;
     for (const pursuit of this.#pursuits) {
       if (pursuit.holder.id !== holderId) continue;
@@ -135,10 +139,12 @@ export class Volumes {
     }
     const mine = ledger.ofHolder(holderId);
     const ending = mine.filter((holding) => holding.state !== 'releasing');
-    const deleteIfCreated = options?.deleteIfCreatedByHolder ?? false;
-    if (ending.length > 0) {
-      await ledger.put(...ending.map((holding): Holding => ({ ...holding, state: 'releasing', deleteIfCreated })));
-    }
+    const doomed = options?.deleteIfCreatedByHolder ?? false;
+    const releasing = ending.map((holding): Holding => {
+      const deleteIfCreated = typeof doomed === 'boolean' ? doomed : doomed.has(holding.volume);
+      return { ...holding, state: 'releasing', deleteIfCreated };
+    });
+    if (releasing.length > 0) await ledger.put(...releasing);
     const settled = Promise.all(mine.map((holding) => this.#settler.settle(holding.volume)));
     const enough = new AbortController();
     await Promise.race([settled, pause(clock, this.#releaseWaitMs, enough.signal).catch(() => undefined)]);

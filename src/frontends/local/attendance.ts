@@ -2,11 +2,11 @@ import type { Clock } from '../../kit/clock.ts';
 import { errorText } from '../../kit/coded-error.ts';
 import { KeyedQueue } from '../../kit/keyed-queue.ts';
 import type { Logger } from '../../kit/logger.ts';
+import { isWithin } from '../../kit/mount-target.ts';
 import type { Holding } from '../../volumes/holding.ts';
 import type { Volumes } from '../../volumes/volumes.ts';
 import { LocalError } from './local-error.ts';
 import { makeDirectories, planMountPoint, removeDirectories } from './mount-points.ts';
-import { isWithin } from './mount-target.ts';
 import type { ProcessTable } from './process-table.ts';
 import { parseResidence, type Residence } from './residence.ts';
 

@@ -1,8 +1,8 @@
 import { mkdir, realpath, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { errorCode, errorText } from '../../kit/coded-error.ts';
+import { plainPath, targetProblem } from '../../kit/mount-target.ts';
 import { LocalError } from './local-error.ts';
-import { plainPath, targetProblem } from './mount-target.ts';
 
 /** A place for a volume, with symbolic links resolved, and the directories that are missing, outermost first. */
 export interface MountPointPlan {

@@ -4,8 +4,8 @@ import { request } from 'node:http';
 import { connect, createServer } from 'node:net';
 import { dirname } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { prepareSocketPath } from '../../kit/socket-file.ts';
 import { LOCAL_STATUS } from './local-error.ts';
-import { prepareSocketPath } from './socket-file.ts';
 import { LocalBench } from './testing/local-bench.ts';
 
 let bench: LocalBench;

@@ -5,13 +5,13 @@ import type { Clock } from '../../kit/clock.ts';
 import { errorText } from '../../kit/coded-error.ts';
 import { withDeadline } from '../../kit/deadline.ts';
 import type { Logger } from '../../kit/logger.ts';
+import { prepareSocketPath } from '../../kit/socket-file.ts';
 import type { VolumeSpec } from '../../volumes/volume-spec.ts';
 import type { Volumes } from '../../volumes/volumes.ts';
 import { ATTENDED_PREFIX, Attendance } from './attendance.ts';
 import { LOCAL_STATUS, LocalError, localErrorOf } from './local-error.ts';
 import * as schemas from './local-schemas.ts';
 import { ProcessTable } from './process-table.ts';
-import { prepareSocketPath } from './socket-file.ts';
 
 export interface LocalServerOptions {
   readonly volumes: Volumes;

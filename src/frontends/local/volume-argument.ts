@@ -1,7 +1,7 @@
+import { isWithin, plainPath, targetProblem } from '../../kit/mount-target.ts';
 import { parseSizeBytes } from '../../kit/sizes.ts';
 import { checkSpec, type VolumeSpec } from '../../volumes/volume-spec.ts';
 import { LocalError } from './local-error.ts';
-import { isWithin, plainPath, targetProblem } from './mount-target.ts';
 
 /** One `-v` of `flocker run`: a volume and where the command sees it. */
 export interface VolumeArgument {

@@ -1,7 +1,7 @@
 import { chmod, lstat, mkdir, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
-import { CodedError, errorCode } from '../../kit/coded-error.ts';
+import { CodedError, errorCode } from './coded-error.ts';
 
 /**
  * Makes room for a unix socket at `path`: its directory with mode 0700, and no socket of a process that is gone. Fails
