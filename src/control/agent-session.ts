@@ -9,6 +9,7 @@ export class AgentSession {
   readonly nodeId: NodeId;
   readonly #send: (message: ControlMessage) => void;
   readonly #orders = new Map<DatasetId, Order>();
+  readonly #fulfilled = new Set<DatasetId>();
   #lastOrder = 0;
   #ready = false;
 
@@ -25,7 +26,15 @@ export class AgentSession {
   /** What the present order for a dataset wants, if `order` is its number. */
   presentWant(dataset: DatasetId, order: number): PresentWant {
     const present = this.#orders.get(dataset);
-    return present?.order === order ? present.want : undefined;
+    return present?.order === order && !this.#fulfilled.has(dataset) ? present.want : undefined;
+  }
+
+  /**
+   * Notes that the present order was confirmed. It confirms nothing more, and the same wish is a new order: the node may have
+   * been given the dataset and asked for it again before either could be announced.
+   */
+  fulfil(dataset: DatasetId): void {
+    if (this.#orders.has(dataset)) this.#fulfilled.add(dataset);
   }
 
   /** Sends every order at once, as the answer to `hello`. */
@@ -42,8 +51,9 @@ export class AgentSession {
     for (const [id, wish] of wishes) {
       const present = this.#orders.get(id);
       if (wish === undefined) {
+        this.#fulfilled.delete(id);
         if (this.#orders.delete(id)) withdrawn.push(id);
-      } else if (present === undefined || !isDeepStrictEqual({ ...wish, order: present.order }, present)) {
+      } else if (present === undefined || this.#fulfilled.has(id) || !isSameWish(wish, present)) {
         orders.push(this.#note(id, wish));
       }
     }
@@ -54,6 +64,11 @@ export class AgentSession {
     this.#lastOrder += 1;
     const order: Order = { ...wish, order: this.#lastOrder };
     this.#orders.set(id, order);
+    this.#fulfilled.delete(id);
     return order;
   }
+}
+
+function isSameWish(wish: Wish, present: Order): boolean {
+  return isDeepStrictEqual({ ...wish, order: present.order }, present);
 }

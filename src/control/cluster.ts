@@ -5,6 +5,8 @@ import type { Problem, VolumeState } from '../model/volume-state.ts';
 /** What a node last said of one dataset. */
 export interface Sighting {
   readonly state: VolumeState;
+  /** The state when the node was last at rest: what a busy node reports is on its way to something else. */
+  readonly restingState: VolumeState;
   readonly busy: boolean;
   readonly problem: Problem | null;
 }
@@ -90,7 +92,10 @@ export class Cluster implements ClusterView {
   }
 
   see(node: NodeId, dataset: DatasetId, report: Report): void {
-    const sighting: Sighting = { state: report.state, busy: report.busy, problem: report.problem };
+    const { state, busy, problem } = report;
+    const before = this.#sightings.get(node)?.get(dataset);
+    const restingState = busy ? (before?.restingState ?? state) : state;
+    const sighting: Sighting = { state, restingState, busy, problem };
     let seen = this.#sightings.get(node);
     if (seen === undefined) {
       seen = new Map();

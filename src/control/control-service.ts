@@ -113,6 +113,9 @@ export class ControlService {
       const wish = wishFor(node.id, dataset, this.deployment.lease(dataset.id), this.#cluster);
       if (wish === undefined) continue;
       wishes.push([dataset.id, wish]);
+      // The node that had it before may not have been told yet that it is rid of it.
+      const before = this.#ordered.get(dataset.id);
+      if (before !== session) before?.sendChanged([[dataset.id, undefined]]);
       this.#ordered.set(dataset.id, session);
     }
     session.sendAll(wishes);
@@ -126,7 +129,11 @@ export class ControlService {
     const node = this.#cluster.node(session.nodeId);
     if (node === undefined || this.#sessions.get(session.nodeId) !== session) return;
     const known = this.#takeIn(session, reports);
-    await this.#commit(() => decideReports(node, known, this.#cluster));
+    await this.#commit(() => {
+      const decision = decideReports(node, known, this.#cluster);
+      for (const id of decision.reply) session.fulfil(id);
+      return decision;
+    });
     this.#announce(known.map(({ dataset }) => dataset.id));
   }
 

@@ -20,17 +20,24 @@ export interface ReportOn {
 
 /**
  * What a node's reports change durably: that a volume was made, that it was let go, that it was destroyed, or that a node
- * turns out to have a volume which the records say nobody has. Also hands freed datasets on.
+ * turns out to have a volume which the records say nobody has. Also hands freed datasets on. The reply names the datasets
+ * that the node let go: the orders to do so are fulfilled.
  */
-export function decideReports(node: LiveNode, reports: readonly ReportOn[], cluster: ClusterView): Decision<undefined> {
+export function decideReports(
+  node: LiveNode,
+  reports: readonly ReportOn[],
+  cluster: ClusterView,
+): Decision<readonly DatasetId[]> {
+  const letGo: DatasetId[] = [];
   const changed = new Map<DatasetId, Dataset>();
   for (const { dataset: before, report, want } of reports) {
     // One message may speak of a dataset twice: what it said first counts before what it said last.
     const dataset = changed.get(before.id) ?? before;
     const storage = afterReport(node, dataset.storage, report, want);
+    if (dataset.storage.kind === 'held' && storage.kind !== 'held') letGo.push(dataset.id);
     if (storage !== dataset.storage) changed.set(dataset.id, settle({ ...dataset, storage }, cluster));
   }
-  return { reply: undefined, changes: [...changed.values()].map((dataset) => ({ kind: 'dataset', dataset })) };
+  return { reply: letGo, changes: [...changed.values()].map((dataset) => ({ kind: 'dataset', dataset })) };
 }
 
 /** What becomes possible when a node connects: datasets that waited for it, or for any node of its pool, are handed to it. */

@@ -74,7 +74,7 @@ function whyNotReleased(dataset: Dataset, holder: NodeId, lease: Lease | undefin
     );
   }
   // A lease keeps only what is mounted.
-  if (lease?.nodeId === holder && sighting?.state.kind === 'mounted') {
+  if (lease?.nodeId === holder && sighting?.restingState.kind === 'mounted') {
     return problem(
       'waiting_for_lease',
       holder,
@@ -113,7 +113,8 @@ function away(dataset: Dataset, id: NodeId, node: LiveNode | undefined, conseque
   return problem(
     'node_away',
     id,
-    `${node.host} (node ${id}) has not been heard since ${since}. ${consequence} Check the agent there.`,
+    `${node.host} (node ${id}), which ${called(dataset)} needs, has not been heard since ${since}. ${consequence} ` +
+      'Check the agent there.',
   );
 }
 

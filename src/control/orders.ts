@@ -21,7 +21,7 @@ export function wishFor(
 ): Wish | undefined {
   const { storage } = dataset;
   if (storage.kind !== 'held' || storage.node !== node) return undefined;
-  const keptByLease = lease?.nodeId === node && cluster.sighting(node, dataset.id)?.state.kind === 'mounted';
+  const keptByLease = lease?.nodeId === node && cluster.sighting(node, dataset.id)?.restingState.kind === 'mounted';
   if (keptByLease || (!dataset.deleted && dataset.primary === node)) {
     return {
       want: 'mounted',
