@@ -1,0 +1,104 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { DatasetId } from '../../src/kit/ids.ts';
+import { ModelCluster } from '../support/model-cluster.ts';
+import type { ModelNode } from '../support/model-node.ts';
+
+type Acts = (cluster: ModelCluster, node: ModelNode, id: DatasetId) => void;
+
+const ON_DATASETS = {
+  move: (cluster, node, id) => cluster.move(id, node),
+  remove: (cluster, _, id) => cluster.remove(id),
+  lease: (cluster, node, id) => cluster.lease(id, node, null),
+  leaseShortly: (cluster, node, id) => cluster.lease(id, node, 10),
+  release: (cluster, _, id) => cluster.release(id),
+  begin: (_, node, id) => void node.begin(id),
+  finish: (_, node, id) => void node.finish(id),
+  tell: (_, node, id) => node.tell(id),
+  everything: doEverything,
+} satisfies Record<string, Acts>;
+
+const ON_NODES = {
+  create: (cluster, node) => {
+    if (cluster.ids.length < 3) cluster.create(node);
+  },
+  join: (cluster, node) => cluster.join(node),
+  leave: (cluster, node) => node.leave(cluster.service),
+  crash: (cluster, node) => node.crash(cluster.service),
+  readOrders: (_, node) => void node.readOrders(),
+  deliverReport: (cluster, node) => cluster.note(node.deliverReport(cluster.service)),
+  pass: (cluster) => cluster.clock.advance(7_000),
+  restart: (cluster) => cluster.restart(),
+} satisfies Record<string, (cluster: ModelCluster, node: ModelNode) => void | Promise<void>>;
+
+type Operation = keyof typeof ON_DATASETS | keyof typeof ON_NODES;
+const OPERATIONS = [...Object.keys(ON_DATASETS), ...Object.keys(ON_NODES)] as Operation[];
+
+interface Step {
+  readonly operation: Operation;
+  readonly node: number;
+  readonly dataset: number;
+  /** Whether to wait until what was begun is durable. */
+  readonly settle: boolean;
+}
+
+const step: fc.Arbitrary<Step> = fc.record({
+  // What agents do is chosen more often than what users do, or nothing ever gets anywhere.
+  operation: fc.oneof(
+    {
+      weight: 6,
+      arbitrary: fc.constantFrom<Operation>('readOrders', 'begin', 'finish', 'deliverReport', 'everything'),
+    },
+    { weight: 3, arbitrary: fc.constantFrom<Operation>('move', 'join') },
+    { weight: 2, arbitrary: fc.constantFrom(...OPERATIONS) },
+  ),
+  // Mostly one dataset between two nodes that share a pool: that is where harm can come from.
+  node: fc.oneof({ weight: 9, arbitrary: fc.nat({ max: 1 }) }, { weight: 1, arbitrary: fc.constant(2) }),
+  dataset: fc.oneof({ weight: 5, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.nat({ max: 2 }) }),
+  settle: fc.boolean(),
+});
+
+async function take(cluster: ModelCluster, { operation, node: nodeIndex, dataset }: Step): Promise<void> {
+  const node = cluster.nodes[nodeIndex];
+  if (node === undefined) throw new Error('no node');
+  const id = cluster.ids[dataset % Math.max(1, cluster.ids.length)];
+  if (isOnNodes(operation)) await ON_NODES[operation](cluster, node);
+  else if (id !== undefined) ON_DATASETS[operation](cluster, node, id);
+}
+
+function isOnNodes(operation: Operation): operation is keyof typeof ON_NODES {
+  return operation in ON_NODES;
+}
+
+/** A node that is not interrupted. */
+function doEverything(cluster: ModelCluster, node: ModelNode, id: DatasetId): void {
+  if (!node.connected) cluster.join(node);
+  while (node.readOrders() || node.begin(id) || node.finish(id));
+  for (let work = node.deliverReport(cluster.service); work !== undefined; work = node.deliverReport(cluster.service)) {
+    cluster.note(work);
+  }
+}
+
+describe('a control service and its nodes, in any order of events', () => {
+  it('never have two writers, destroy nothing unasked, remember what they said, and converge', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 120, size: 'max' }), async (steps) => {
+        const cluster = new ModelCluster();
+        for (const next of steps) {
+          await take(cluster, next);
+          if (next.settle) {
+            await cluster.settle();
+            cluster.checkSettled();
+          }
+          cluster.checkNow();
+        }
+        await cluster.settle();
+        cluster.checkSettled();
+        expect(await cluster.quiesce()).toEqual([]);
+        await cluster.restart();
+        expect(await cluster.quiesce()).toEqual([]);
+      }),
+      { numRuns: 1500 },
+    );
+  });
+});

@@ -1,0 +1,201 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Order } from '../../src/api/agent-channel.ts';
+import { ControlService } from '../../src/control/control-service.ts';
+import { Deployment, type DeploymentView } from '../../src/control/deployment.ts';
+import { type MemoryStore, memoryStore } from '../../src/control/store/memory-store.ts';
+import { readDeployment } from '../../src/control/stored-deployment.ts';
+import { inspectionOf } from '../../src/control/views.ts';
+import { type DatasetId, type NodeId, parseDatasetId, parseNodeId } from '../../src/kit/ids.ts';
+import { silentLogger } from '../../src/kit/logger.ts';
+import type { Dataset } from '../../src/model/dataset.ts';
+import { ManualClock } from './manual-clock.ts';
+import { ModelDisks } from './model-disks.ts';
+import { ModelNode } from './model-node.ts';
+
+const CLUSTER_ID = '00000000-0000-4000-8000-00000000c1c1';
+const NO_CONDITIONS = { tags: undefined, nameUnused: undefined };
+/** Two nodes that share a pool, and one with a pool of its own. */
+const POOLS = ['shared', 'shared', 'own'];
+const MOST_ROUNDS = 1_000;
+
+/** A real control service with model nodes, in one process without sockets. */
+export class ModelCluster {
+  readonly clock = new ManualClock();
+  readonly nodes: readonly ModelNode[];
+  readonly ids: DatasetId[] = [];
+  readonly #disks: ModelDisks;
+  readonly #underWay = new Set<Promise<unknown>>();
+  #store: MemoryStore = memoryStore(CLUSTER_ID);
+  #service: ControlService;
+  #uuids = 0;
+
+  constructor() {
+    this.#service = this.#start();
+    this.#disks = new ModelDisks((id) => this.#dataset(id).deleted);
+    this.nodes = POOLS.map((pool, i) => new ModelNode(nodeId(i), pool, this.#disks));
+  }
+
+  get service(): ControlService {
+    return this.#service;
+  }
+
+  create(node: ModelNode): void {
+    const id = datasetId(this.ids.length);
+    this.ids.push(id);
+    this.note(this.#service.createDataset({ primary: node.id, dataset_id: id }, NO_CONDITIONS));
+  }
+
+  move(id: DatasetId, node: ModelNode): void {
+    this.note(this.#service.moveDataset(id, { primary: node.id }, NO_CONDITIONS));
+  }
+
+  remove(id: DatasetId): void {
+    this.note(this.#service.deleteDataset(id, NO_CONDITIONS));
+  }
+
+  lease(id: DatasetId, node: ModelNode, expires: number | null): void {
+    this.note(this.#service.acquireLease({ dataset_id: id, node_uuid: node.id, expires }));
+  }
+
+  release(id: DatasetId): void {
+    this.note(this.#service.releaseLease(id));
+  }
+
+  join(node: ModelNode): void {
+    this.note(node.join(this.#service, (order) => this.#checkOrder(node, order)));
+  }
+
+  note(work: Promise<unknown> | undefined): void {
+    if (work === undefined) return;
+    this.#underWay.add(work);
+    void work.finally(() => this.#underWay.delete(work));
+  }
+
+  /** Lets everything that is under way end. */
+  async settle(): Promise<void> {
+    while (this.#underWay.size > 0) await Promise.all(this.#underWay);
+    await this.#service.read(() => undefined);
+  }
+
+  /** The control service dies and another one starts on what is durable. */
+  async restart(): Promise<void> {
+    await this.settle();
+    for (const node of this.nodes) node.forgetConnection();
+    await this.#service.close();
+    this.#store = this.#store.reopened();
+    this.#service = this.#start();
+  }
+
+  /** What must be true at every moment. */
+  checkNow(): void {
+    for (const id of this.ids) {
+      const ordered = this.nodes.filter((node) => node.sentWant(id) !== undefined);
+      if (ordered.length > 1) throw new Error(`${ordered.length} nodes have orders about dataset ${id}`);
+    }
+  }
+
+  /** What must be true whenever nothing is being written. */
+  checkSettled(): void {
+    this.checkNow();
+    const fresh = new Deployment(CLUSTER_ID);
+    for (const change of readDeployment(this.#store.reopened().entries())) fresh.apply(change);
+    const [memory, stored] = [contentsOf(this.#service.deployment), contentsOf(fresh)];
+    if (!isDeepStrictEqual(memory, stored)) throw new Error('memory differs from the store');
+    for (const id of this.ids) {
+      const { deployment, cluster } = this.#service;
+      const { status, problem } = inspectionOf(this.#dataset(id), deployment.lease(id), cluster, this.clock.wallMs());
+      if (status !== 'mounted' && status !== 'deleted' && problem === null) {
+        throw new Error(`dataset ${id} is ${status} without a reason`);
+      }
+    }
+  }
+
+  /** Connects everybody, lets everything happen that can, and tells what is still not as configured and should be. */
+  async quiesce(): Promise<string[]> {
+    for (const node of this.nodes) if (!node.connected) this.join(node);
+    for (let round = 0, moved = true; moved; round += 1) {
+      if (round > MOST_ROUNDS) throw new Error('it never comes to rest');
+      await this.settle();
+      moved = false;
+      for (const node of this.nodes) {
+        while (node.readOrders()) moved = true;
+        for (const id of this.ids) if (node.begin(id) || node.finish(id)) moved = true;
+        for (
+          let work = node.deliverReport(this.#service);
+          work !== undefined;
+          work = node.deliverReport(this.#service)
+        ) {
+          this.note(work);
+          moved = true;
+        }
+      }
+      this.checkNow();
+    }
+    this.checkSettled();
+    return this.ids.filter((id) => !this.#converged(this.#dataset(id)) && !this.#excused(this.#dataset(id)));
+  }
+
+  #start(): ControlService {
+    return new ControlService({
+      store: this.#store,
+      entries: this.#store.entries(),
+      clock: this.clock,
+      newUuid: () => datasetId(9_000 + (this.#uuids += 1)),
+      logger: silentLogger,
+      onFatal: (error) => {
+        throw error;
+      },
+    });
+  }
+
+  #checkOrder(node: ModelNode, order: Order): void {
+    const dataset = this.#dataset(order.datasetId as DatasetId);
+    if (order.want === 'destroyed' && !dataset.deleted) throw new Error(`dataset ${dataset.id} ordered destroyed`);
+    const { storage } = dataset;
+    if (storage.kind !== 'held' || storage.node !== node.id) {
+      throw new Error(`node ${node.id} is ordered ${order.want} of dataset ${dataset.id}: ${JSON.stringify(storage)}`);
+    }
+  }
+
+  #dataset(id: DatasetId): Dataset {
+    const dataset = this.#service.deployment.dataset(id);
+    if (dataset === undefined) throw new Error(`dataset ${id} is lost`);
+    return dataset;
+  }
+
+  #converged(dataset: Dataset): boolean {
+    if (dataset.deleted) return dataset.storage.kind === 'gone' && !this.#disks.exists(dataset.id);
+    return isDeepStrictEqual(this.#disks.mountedOn(dataset.id), [dataset.primary]) && this.#isHeldByPrimary(dataset);
+  }
+
+  #isHeldByPrimary({ storage, primary }: Dataset): boolean {
+    const node = this.#service.cluster.node(primary);
+    return storage.kind === 'held' && storage.node === primary && node?.connected === true;
+  }
+
+  /** A lease keeps it where it is, or its data are where its node cannot reach them. */
+  #excused({ id, storage, primary, deleted }: Dataset): boolean {
+    const lease = this.#service.deployment.lease(id);
+    if (storage.kind === 'held' && lease?.nodeId === storage.node) return true;
+    const pool = this.nodes.find((node) => node.id === primary)?.pool;
+    return storage.kind === 'free' && !deleted && storage.pool !== pool;
+  }
+}
+
+function contentsOf(deployment: DeploymentView): unknown {
+  const datasets = [...deployment.datasets()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  const leases = [...deployment.leases()].sort((a, b) => (a.datasetId < b.datasetId ? -1 : 1));
+  return { datasets, leases, revision: deployment.revision, tag: deployment.tag };
+}
+
+function datasetId(number: number): DatasetId {
+  const id = parseDatasetId(`00000000-0000-4000-8000-${String(number).padStart(12, '0')}`);
+  if (id === undefined) throw new Error('no id');
+  return id;
+}
+
+function nodeId(number: number): NodeId {
+  const id = parseNodeId(`00000000-0000-4000-9000-${String(number).padStart(12, '0')}`);
+  if (id === undefined) throw new Error('no id');
+  return id;
+}
