@@ -2,10 +2,11 @@ import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { parseDocument } from 'yaml';
 import { CodedError } from '../kit/coded-error.ts';
+import { type IsolatorConfig, IsolatorSection, readIsolatorSection } from './isolator-section.ts';
 
 const Port = Type.Integer({ minimum: 1, maximum: 65535 });
 
-/** `agent.yml` (contract 3.1) with our own keys: `control-service.rest-port` and `node`. */
+/** `agent.yml` (contract 3.1) with our own keys: `control-service.rest-port`, `node` and `isolator`. */
 const AgentYml = Type.Object({
   version: Type.Literal(1),
   'control-service': Type.Object({
@@ -21,12 +22,14 @@ const AgentYml = Type.Object({
       {
         'state-path': Type.Optional(Type.String({ pattern: '^/' })),
         socket: Type.Optional(Type.String({ pattern: '^/' })),
+        'isolator-socket': Type.Optional(Type.String({ pattern: '^/' })),
         address: Type.Optional(Type.String()),
         'shared-machine': Type.Optional(Type.Boolean()),
       },
       { additionalProperties: false },
     ),
   ),
+  isolator: Type.Optional(IsolatorSection),
 });
 const agentYml = Compile(AgentYml);
 
@@ -41,6 +44,9 @@ export interface AgentConfig {
   readonly statePath: string;
   /** Unix socket for programs on this machine. */
   readonly socketPath: string;
+  /** Unix socket for the Mesos isolator's module. */
+  readonly isolatorSocketPath: string;
+  readonly isolator: IsolatorConfig;
   /** Source address of the connection to the control service, and with it the node's `host`. */
   readonly address: string | undefined;
   /** Several agents run on this machine: the era is made of the boot id and the node's UUID. */
@@ -74,6 +80,10 @@ export function parseAgentConfig(text: string, path: string): AgentConfig {
     mountRoot,
     statePath: file.node?.['state-path'] ?? '/var/lib/flocker/agent',
     socketPath: file.node?.socket ?? '/run/flocker/agent.sock',
+    isolatorSocketPath: file.node?.['isolator-socket'] ?? '/run/flocker/isolator.sock',
+    isolator: readIsolatorSection(file.isolator, (problem) => {
+      throw new AgentConfigError('bad_agent_yml', `${path}: ${problem}`);
+    }),
     address: file.node?.address,
     sharedMachine: file.node?.['shared-machine'] ?? false,
   };

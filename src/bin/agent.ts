@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { hostname as machineName } from 'node:os';
 import { dirname } from 'node:path';
 import { type AgentConfig, parseAgentConfig } from '../agent/agent-config.ts';
 import { openBackend } from '../agent/backends/open-backend.ts';
@@ -6,6 +7,7 @@ import { ControlLink } from '../agent/control-link.ts';
 import { Convergence } from '../agent/convergence.ts';
 import { readEra } from '../agent/era.ts';
 import { connectFlocker } from '../client/connect-flocker.ts';
+import { serveIsolator } from '../frontends/isolator/serve-isolator.ts';
 import { ProcessTable } from '../frontends/local/process-table.ts';
 import { serveLocal } from '../frontends/local/serve-local.ts';
 import { CodedError } from '../kit/coded-error.ts';
@@ -50,11 +52,17 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
     ...{ volumes, socketPath: config.socketPath, processes: new ProcessTable(), clock, logger },
     ...(storage === undefined ? {} : { knownProfiles: () => storage.profiles }),
   });
+  const isolator = await serveIsolator({
+    ...{ volumes, socketPath: config.isolatorSocketPath, settings: config.isolator, clock, logger },
+    node: { id: nodeId, hostname: machineName() },
+    ...(storage === undefined ? {} : { knownProfiles: () => storage.profiles }),
+  });
   logger.info({ node: nodeId, socket: config.socketPath, mountRoot: config.mountRoot }, 'node agent works');
   await storage?.link.firstOrders();
   return {
     close: async () => {
       await local.close();
+      await isolator.close();
       storage?.link.close();
       const steps = storage?.convergence.idle() ?? Promise.resolve();
       await Promise.race([

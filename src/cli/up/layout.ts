@@ -20,6 +20,8 @@ interface NodeLayout {
   readonly directory: string;
   readonly agentYml: string;
   readonly socket: string;
+  /** For the Mesos isolator's module. */
+  readonly isolator: string;
   readonly state: string;
   readonly mountRoot: string;
   readonly log: string;
@@ -42,6 +44,7 @@ export function clusterLayout(directory: string): ClusterLayout {
         directory: node,
         agentYml: join(node, 'agent.yml'),
         socket: join(node, 'agent.sock'),
+        isolator: join(node, 'isolator.sock'),
         state: join(node, 'state'),
         mountRoot: join(node, 'flocker'),
         log: join(directory, 'logs', `node${number}.log`),

@@ -45,7 +45,7 @@ export async function prepareCluster(
       'The loopback backend mounts filesystems and needs root; try --backend directory.',
     );
   }
-  const longest = layout.node(MOST_NODES).socket;
+  const longest = layout.node(MOST_NODES).isolator;
   if (Buffer.byteLength(longest) > LONGEST_SOCKET_PATH) {
     throw new ClusterError(
       'bad_cluster',
@@ -146,7 +146,10 @@ async function writeAgentYml(layout: ClusterLayout, number: number, settings: Cl
     version: 1,
     'control-service': { hostname: '127.0.0.1', port: settings.agentsPort, 'rest-port': settings.restPort },
     dataset: { backend: settings.backend, root_path: layout.volumes, mount_root: node.mountRoot },
-    node: { 'state-path': node.state, socket: node.socket, address: hostOf(number), 'shared-machine': true },
+    node: {
+      ...{ 'state-path': node.state, socket: node.socket, 'isolator-socket': node.isolator },
+      ...{ address: hostOf(number), 'shared-machine': true },
+    },
   };
   await writeFile(node.agentYml, stringify(content), { mode: 0o600 });
 }

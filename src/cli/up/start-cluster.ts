@@ -21,6 +21,8 @@ export interface ClusterJson {
     readonly host: string;
     readonly mount_root: string;
     readonly socket: string;
+    /** Socket for the Mesos isolator's module. */
+    readonly isolator: string;
     readonly pid: number | null;
   }[];
   readonly pids: { readonly control: number | null };
@@ -62,6 +64,7 @@ export async function startCluster(options: StartClusterOptions): Promise<Runnin
       host,
       mount_root: layout.node(index + 1).mountRoot,
       socket: layout.node(index + 1).socket,
+      isolator: layout.node(index + 1).isolator,
       pid: agents[index]?.pid ?? null,
     })),
     pids: { control: control.pid ?? null },
