@@ -15,7 +15,7 @@ export interface AttendanceOptions {
   readonly processes: ProcessTable;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** After a start of the agent, the time a client has to come back before its processes are looked for, milliseconds. */
+  /** After a start of the agent, the time a client that has registered no process has to come back, milliseconds. */
   readonly returnMs: number;
   /** Time between two looks at processes whose client is gone, milliseconds. */
   readonly lookMs: number;
@@ -36,8 +36,11 @@ export class Attendance {
   constructor(options: AttendanceOptions) {
     this.#options = options;
     for (const { holders } of options.volumes.list()) {
-      for (const { holderId } of holders)
-        if (holderId.startsWith(ATTENDED_PREFIX)) this.#watch(holderId, options.returnMs);
+      for (const { holderId } of holders) {
+        if (!holderId.startsWith(ATTENDED_PREFIX)) continue;
+        // Whether a registered process lives can be seen at once; of a client without one nothing is known but its absence.
+        this.#watch(holderId, this.#residence(holderId) === undefined ? options.returnMs : 0);
+      }
     }
   }
 

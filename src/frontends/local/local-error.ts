@@ -34,6 +34,7 @@ export const LOCAL_STATUS: Readonly<Record<LocalErrorCode, number>> = {
   no_such_process: 404,
   ambiguous_name: 409,
   leased_elsewhere: 409,
+  in_use: 409,
   released: 409,
   not_attended: 409,
   no_such_profile: 422,

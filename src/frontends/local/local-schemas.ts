@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox';
 
-const HolderId = Type.String({ minLength: 1, maxLength: 256 });
+const HolderId = Type.String({ minLength: 1, maxLength: 512 });
 
 /** Body of `POST /v1/acquire`. */
 export const AcquireBody = Type.Object(

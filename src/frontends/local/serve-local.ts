@@ -22,7 +22,7 @@ export interface LocalServerOptions {
   readonly knownProfiles?: () => readonly string[];
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Time a client has to come back after a restart of the agent, milliseconds; 10,000 unless given. */
+  /** Time a client without a registered process has to come back after a restart of the agent, milliseconds; 10,000 unless given. */
   readonly returnMs?: number;
   /** Time between two looks at processes whose client is gone, milliseconds; 1,000 unless given. */
   readonly lookMs?: number;
