@@ -9,7 +9,7 @@ import { describeLeaseHolder } from './lease-holder.ts';
 import { type Obstacle, obstacleOf } from './obstacle.ts';
 import { metadataFor, notesOn } from './spec-notes.ts';
 import { VolumeError } from './volume-error.ts';
-import type { AcquiredVolume, Holder, VolumeSpec } from './volume-spec.ts';
+import { type AcquiredVolume, checkProfile, type Holder, type VolumeSpec } from './volume-spec.ts';
 import type { VolumesWorld } from './volumes-world.ts';
 
 type Found = Awaited<ReturnType<FlockerClient['findByName']>>;
@@ -172,11 +172,7 @@ export class Pursuit {
 
   async #create(ifUnchanged: Found['ifUnchanged'], nodeId: NodeId): Promise<FoundDataset> {
     const { spec } = this;
-    const known = spec.knownProfiles;
-    if (spec.profile !== undefined && known !== undefined && !known.includes(spec.profile)) {
-      const choice = known.length === 0 ? 'this node has none' : `this node has ${known.join(', ')}`;
-      throw new VolumeError('no_such_profile', `volume ${spec.name}: there is no profile ${spec.profile}; ${choice}`);
-    }
+    checkProfile(spec);
     // The id is ours and on disk before it is sent: an answer that gets lost leaves no doubt about who made the volume.
     const datasetId = this.#offeredId ?? newDatasetId(this.#world.newUuid);
     await this.#intend(datasetId, true);

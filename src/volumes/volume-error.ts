@@ -6,6 +6,7 @@ import { CodedError } from '../kit/coded-error.ts';
  * - `ambiguous_name`: several volumes have this name.
  * - `no_such_profile`, `no_space`, `needs_action`: the volume cannot be had until a person acts.
  * - `leased_elsewhere`: another node held it until the deadline.
+ * - `in_use`: it cannot be removed, as somebody on this node uses it.
  * - `timed_out`: the deadline passed; the message carries what was waited for.
  * - `cancelled`: the caller gave up, or this daemon is stopping. `released`: the holder was released meanwhile.
  * - `unreachable`: no answer from the control service.
@@ -22,6 +23,7 @@ export type VolumeErrorCode =
   | 'no_space'
   | 'needs_action'
   | 'leased_elsewhere'
+  | 'in_use'
   | 'timed_out'
   | 'cancelled'
   | 'released'

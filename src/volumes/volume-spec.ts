@@ -5,7 +5,7 @@ import { VolumeError } from './volume-error.ts';
 
 /** Who uses a volume on this node, for as long as it does. */
 export interface Holder {
-  /** Unique on this node, 1 to 256 characters: `run/<uuid>`, `mesos/<container chain>`, `dvdcli/<volume>`. */
+  /** Unique on this node, 1 to 512 characters: `run/<uuid>`, `mesos/<container chain>`, `dvdcli/<volume>`. */
   readonly id: string;
   /** For people: what it is and where it comes from, up to 1024 characters. */
   readonly detail: string;
@@ -54,18 +54,26 @@ export function checkSpec(spec: VolumeSpec): void {
     throw new VolumeError('no_such_profile', `volume ${spec.name}: ${JSON.stringify(spec.profile)} is no profile name`);
 }
 
+/** Throws `no_such_profile` when the spec wishes for a profile that this node is known not to have. */
+export function checkProfile({ name, profile, knownProfiles }: VolumeSpec): void {
+  if (profile === undefined || knownProfiles === undefined || knownProfiles.includes(profile)) return;
+  const choice = knownProfiles.length === 0 ? 'this node has none' : `this node has ${knownProfiles.join(', ')}`;
+  throw new VolumeError('no_such_profile', `volume ${name}: there is no profile ${profile}; ${choice}`);
+}
+
 /** Throws `bad_holder` when the holder's id or detail is too long, empty or unprintable. */
 export function checkHolder(holder: Holder): void {
-  if (holder.id === '' || codePoints(holder.id) > 256 || /[\p{Cc}\p{Cs}]/u.test(holder.id))
+  if (holder.id === '' || codePoints(holder.id) > 512 || /[\p{Cc}\p{Cs}]/u.test(holder.id))
     throw new VolumeError(
       'bad_holder',
-      `a holder id has 1 to 256 printable characters, not ${JSON.stringify(holder.id)}`,
+      `a holder id has 1 to 512 printable characters, not ${JSON.stringify(holder.id)}`,
     );
   if (codePoints(holder.detail) > 1024)
     throw new VolumeError('bad_holder', `holder ${holder.id}: its detail is longer than 1024 characters`);
 }
 
-function checkName(name: string): void {
+/** Throws `bad_name` when no volume can have this name. */
+export function checkName(name: string): void {
   const shown = JSON.stringify(name.length > 300 ? `${name.slice(0, 300)}…` : name);
   if (name === '') throw new VolumeError('bad_name', 'a volume name must not be empty');
   if (name === '.' || name === '..') throw new VolumeError('bad_name', `a volume cannot be named ${shown}`);

@@ -1,9 +1,11 @@
 import type { FlockerClient } from '../client/flocker-client.ts';
+import { backoffMs } from '../kit/backoff.ts';
 import { type Clock, pause } from '../kit/clock.ts';
 import { orAbort } from '../kit/deadline.ts';
 import type { DatasetId, NewUuid, NodeId } from '../kit/ids.ts';
 import { KeyedQueue } from '../kit/keyed-queue.ts';
 import type { Logger } from '../kit/logger.ts';
+import { Catalog } from './catalog.ts';
 import type { Holding } from './holding.ts';
 import { LeaseKeeper, type LeaseView } from './lease-keeper.ts';
 import type { Ledger } from './ledger.ts';
@@ -49,6 +51,8 @@ export interface HeldVolume {
   readonly holders: readonly Holding[];
 }
 
+const SETTLE_AGAIN = { firstMs: 250, factor: 2, longestMs: 5_000 };
+
 /** Opens the volumes of this node: leases of recorded holders are renewed first thing, begun releases go on. */
 export function openVolumes(options: VolumesOptions): Volumes {
   return new Volumes(options);
@@ -56,6 +60,8 @@ export function openVolumes(options: VolumesOptions): Volumes {
 
 /** The volumes of this node, for every frontend in this process. */
 export class Volumes {
+  /** The cluster's volumes by name. */
+  readonly catalog: Catalog;
   readonly #world: VolumesWorld;
   readonly #queue = new KeyedQueue<string>();
   readonly #settler: Settler;
@@ -90,6 +96,7 @@ export class Volumes {
     };
     this.#releaseWaitMs = options.releaseWaitMs ?? 2_000;
     this.#settler = new Settler(this.#world, this.#queue);
+    this.catalog = new Catalog(this.#world, this.#queue);
     this.#inherited = new Set(ledger.all());
     for (const { datasetId } of ledger.all()) leases.adopt(datasetId, ledger.live(datasetId).length > 0);
     for (const { volume, state } of ledger.all()) if (state === 'releasing') void this.#settler.settle(volume);
@@ -149,6 +156,22 @@ export class Volumes {
     const enough = new AbortController();
     await Promise.race([settled, pause(clock, this.#releaseWaitMs, enough.signal).catch(() => undefined)]);
     enough.abort();
+  }
+
+  /** Resolves once nothing is left to do for a holder that was released; tries again until the signal aborts. */
+  async settled(holderId: string, signal: AbortSignal): Promise<void> {
+    const { clock, random } = this.#world;
+    for (let attempt = 0; ; attempt += 1) {
+      const left = this.holdings(holderId).filter((holding) => holding.state === 'releasing');
+      if (left.length === 0) return;
+      await pause(clock, backoffMs(SETTLE_AGAIN, attempt, random), signal);
+      await orAbort(Promise.all(left.map(({ volume }) => this.#settler.settle(volume))), signal);
+    }
+  }
+
+  /** What one holder has, also while it is acquired or released. */
+  holdings(holderId: string): Holding[] {
+    return this.#world.ledger.ofHolder(holderId);
   }
 
   /**
