@@ -23,6 +23,9 @@ const AgentYml = Type.Object({
         'state-path': Type.Optional(Type.String({ pattern: '^/' })),
         socket: Type.Optional(Type.String({ pattern: '^/' })),
         'isolator-socket': Type.Optional(Type.String({ pattern: '^/' })),
+        'docker-socket': Type.Optional(Type.Union([Type.String({ pattern: '^/' }), Type.Literal(false)])),
+        'docker-remove': Type.Optional(Type.Union([Type.Literal('delete'), Type.Literal('keep')])),
+        'dvdcli-overwritefs': Type.Optional(Type.Boolean()),
         address: Type.Optional(Type.String()),
         'shared-machine': Type.Optional(Type.Boolean()),
       },
@@ -32,6 +35,9 @@ const AgentYml = Type.Object({
   isolator: Type.Optional(IsolatorSection),
 });
 const agentYml = Compile(AgentYml);
+
+/** Where Docker looks for a plugin `flocker`, and where Flocker's own had its socket. */
+const DOCKER_SOCKETS = ['/run/docker/plugins/flocker.sock', '/run/docker/plugins/flocker/flocker.sock'];
 
 /** What an agent is told by its `agent.yml`. */
 export interface AgentConfig {
@@ -47,10 +53,21 @@ export interface AgentConfig {
   /** Unix socket for the Mesos isolator's module. */
   readonly isolatorSocketPath: string;
   readonly isolator: IsolatorConfig;
+  readonly docker: DockerConfig;
+  /** Whether `overwritefs=true` of dvdcli may make volumes anew, which loses what is on them. */
+  readonly allowOverwrite: boolean;
   /** Source address of the connection to the control service, and with it the node's `host`. */
   readonly address: string | undefined;
   /** Several agents run on this machine: the era is made of the boot id and the node's UUID. */
   readonly sharedMachine: boolean;
+}
+
+interface DockerConfig {
+  /** Unix sockets of the volume plugin. */
+  readonly socketPaths: readonly string[];
+  /** The operator named the socket: an agent that cannot make it must not start. */
+  readonly required: boolean;
+  readonly remove: 'delete' | 'keep';
 }
 
 /** An `agent.yml` that does not say what it must. */
@@ -84,7 +101,14 @@ export function parseAgentConfig(text: string, path: string): AgentConfig {
     isolator: readIsolatorSection(file.isolator, (problem) => {
       throw new AgentConfigError('bad_agent_yml', `${path}: ${problem}`);
     }),
+    docker: dockerConfig(file.node?.['docker-socket'], file.node?.['docker-remove']),
+    allowOverwrite: file.node?.['dvdcli-overwritefs'] ?? false,
     address: file.node?.address,
     sharedMachine: file.node?.['shared-machine'] ?? false,
   };
+}
+
+function dockerConfig(socket: string | false | undefined, remove: 'delete' | 'keep' = 'delete'): DockerConfig {
+  if (socket === undefined) return { socketPaths: DOCKER_SOCKETS, required: false, remove };
+  return { socketPaths: socket === false ? [] : [socket], required: true, remove };
 }

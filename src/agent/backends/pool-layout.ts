@@ -25,11 +25,13 @@ export class PoolLayout {
   /** Identity of the pool. */
   readonly id: string;
   readonly #place: PoolPlace;
+  readonly #newUuid: NewUuid;
   readonly #log: Logger;
 
-  private constructor(id: string, place: PoolPlace, log: Logger) {
+  private constructor(id: string, place: PoolPlace, newUuid: NewUuid, log: Logger) {
     this.id = id;
     this.#place = place;
+    this.#newUuid = newUuid;
     this.#log = log;
   }
 
@@ -51,6 +53,7 @@ export class PoolLayout {
     return new PoolLayout(
       await openPoolIdentity({ rootPath, instance, kind }, newUuid),
       { rootPath, instance, kind },
+      newUuid,
       log,
     );
   }
@@ -59,9 +62,14 @@ export class PoolLayout {
     return this.#place.instance;
   }
 
-  /** Where the directory goes while it is being made. */
-  creatingPath(datasetId: DatasetId): string {
-    return this.#path('creating', this.instance, datasetId);
+  /**
+   * Makes a directory in which a volume can be made. Every try has one of its own: an mkfs that outlives a killed agent goes
+   * on writing to the path it was given, which must not be that of the next try.
+   */
+  async newDirectory(datasetId: DatasetId): Promise<string> {
+    const directory = this.#path('creating', this.instance, `${datasetId}.${this.#newUuid()}`);
+    await mkdir(directory, { mode: 0o700 });
+    return directory;
   }
 
   detachedPath(datasetId: DatasetId): string {
@@ -116,10 +124,10 @@ export class PoolLayout {
     return ids;
   }
 
-  /** Makes a finished directory in `creating` a detached volume. False when the volume came to be meanwhile. */
-  async publish(datasetId: DatasetId): Promise<boolean> {
+  /** Makes a finished directory a detached volume. False when the volume came to be meanwhile. */
+  async publish(directory: string, datasetId: DatasetId): Promise<boolean> {
     try {
-      await rename(this.creatingPath(datasetId), this.detachedPath(datasetId));
+      await rename(directory, this.detachedPath(datasetId));
     } catch (error) {
       if (errorCode(error) === 'ENOTEMPTY' || errorCode(error) === 'EEXIST') return false;
       throw error;
@@ -154,9 +162,8 @@ export class PoolLayout {
     return true;
   }
 
-  /** Deletes what earlier, interrupted steps of this node left of a volume that was not finished or was destroyed. */
+  /** Deletes what an earlier, interrupted step of this node left of a volume that was destroyed. */
   async discardRemains(datasetId: DatasetId): Promise<void> {
-    await removeTree(this.creatingPath(datasetId));
     await removeTree(this.#path('destroying', this.instance, datasetId));
   }
 

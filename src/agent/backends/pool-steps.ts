@@ -1,5 +1,3 @@
-import { mkdir } from 'node:fs/promises';
-import { errorCode } from '../../kit/coded-error.ts';
 import type { DatasetId } from '../../kit/ids.ts';
 import { BackendError } from './backend.ts';
 import { explainFailure } from './backend-failure.ts';
@@ -23,14 +21,13 @@ export class PoolSteps {
       const place = await this.#pool.find(datasetId);
       if (place.kind === 'detached') return await this.#pool.syncDetached();
       if (place.kind !== 'absent') throw this.#refusal('create', datasetId, place);
-      const directory = this.#pool.creatingPath(datasetId);
-      await makeEmpty(directory);
+      const directory = await this.#pool.newDirectory(datasetId);
       try {
         await fill(directory);
         signal.throwIfAborted();
-        if (await this.#pool.publish(datasetId)) return;
+        if (await this.#pool.publish(directory, datasetId)) return;
       } catch (error) {
-        // What cannot be removed now is removed by the next create or recover; the first failure matters more.
+        // What cannot be removed now is removed by the next recover; the first failure matters more.
         await removeTree(directory).catch(() => undefined);
         throw error;
       }
@@ -118,16 +115,5 @@ export class PoolSteps {
 
   #what(verb: string, datasetId: DatasetId): string {
     return `cannot ${verb} volume ${datasetId} on node ${this.#pool.instance}`;
-  }
-}
-
-/** What is there already was left by a create whose own cleanup failed. */
-async function makeEmpty(directory: string): Promise<void> {
-  try {
-    await mkdir(directory, { mode: 0o700 });
-  } catch (error) {
-    if (errorCode(error) !== 'EEXIST') throw error;
-    await removeTree(directory);
-    await mkdir(directory, { mode: 0o700 });
   }
 }
