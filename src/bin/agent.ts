@@ -5,8 +5,9 @@ import { type AgentConfig, parseAgentConfig } from '../agent/agent-config.ts';
 import { openBackend } from '../agent/backends/open-backend.ts';
 import { ControlLink } from '../agent/control-link.ts';
 import { Convergence } from '../agent/convergence.ts';
-import { readEra } from '../agent/era.ts';
+import { readBootId, readEra } from '../agent/era.ts';
 import { connectFlocker } from '../client/connect-flocker.ts';
+import { serveDocker } from '../frontends/docker/serve-docker.ts';
 import { serveIsolator } from '../frontends/isolator/serve-isolator.ts';
 import { ProcessTable } from '../frontends/local/process-table.ts';
 import { serveLocal } from '../frontends/local/serve-local.ts';
@@ -57,12 +58,17 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
     node: { id: nodeId, hostname: machineName() },
     ...(storage === undefined ? {} : { knownProfiles: () => storage.profiles }),
   });
+  const docker = await serveDocker({
+    ...{ volumes, ...config.docker, bootId: await readBootId(), clock, logger },
+    ...(storage === undefined ? {} : { knownProfiles: () => storage.profiles }),
+  });
   logger.info({ node: nodeId, socket: config.socketPath, mountRoot: config.mountRoot }, 'node agent works');
   await storage?.link.firstOrders();
   return {
     close: async () => {
       await local.close();
       await isolator.close();
+      await docker.close();
       storage?.link.close();
       const steps = storage?.convergence.idle() ?? Promise.resolve();
       await Promise.race([

@@ -4,12 +4,16 @@ import { dirname } from 'node:path';
 import { CodedError, errorCode } from './coded-error.ts';
 
 /**
- * Makes room for a unix socket at `path`: its directory with mode 0700, and no socket of a process that is gone. Fails
- * with `socket_in_use` when somebody answers there, with `not_a_socket` when something else is in the way.
+ * Makes room for a unix socket at `path`: its directory with mode 0700, and no socket of a process that is gone. A
+ * `shared` directory is left as it is when it is there. Fails with `socket_in_use` when somebody answers there, with
+ * `not_a_socket` when something else is in the way.
  */
-export async function prepareSocketPath(path: string): Promise<void> {
+export async function prepareSocketPath(
+  path: string,
+  { directory = 'ours' }: { readonly directory?: 'ours' | 'shared' } = {},
+): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  await chmod(dirname(path), 0o700);
+  if (directory === 'ours') await chmod(dirname(path), 0o700);
   const present = await lstat(path).catch(() => undefined);
   if (present === undefined) return;
   if (!present.isSocket()) throw new CodedError('not_a_socket', `${path} is in the way and is no socket; remove it`);

@@ -22,6 +22,8 @@ interface NodeLayout {
   readonly socket: string;
   /** For the Mesos isolator's module. */
   readonly isolator: string;
+  /** For Docker: the volume plugin. */
+  readonly docker: string;
   readonly state: string;
   readonly mountRoot: string;
   readonly log: string;
@@ -45,6 +47,7 @@ export function clusterLayout(directory: string): ClusterLayout {
         agentYml: join(node, 'agent.yml'),
         socket: join(node, 'agent.sock'),
         isolator: join(node, 'isolator.sock'),
+        docker: join(node, 'docker.sock'),
         state: join(node, 'state'),
         mountRoot: join(node, 'flocker'),
         log: join(directory, 'logs', `node${number}.log`),

@@ -23,6 +23,8 @@ export interface ClusterJson {
     readonly socket: string;
     /** Socket for the Mesos isolator's module. */
     readonly isolator: string;
+    /** Socket of the Docker volume plugin. */
+    readonly docker: string;
     readonly pid: number | null;
   }[];
   readonly pids: { readonly control: number | null };
@@ -65,6 +67,7 @@ export async function startCluster(options: StartClusterOptions): Promise<Runnin
       mount_root: layout.node(index + 1).mountRoot,
       socket: layout.node(index + 1).socket,
       isolator: layout.node(index + 1).isolator,
+      docker: layout.node(index + 1).docker,
       pid: agents[index]?.pid ?? null,
     })),
     pids: { control: control.pid ?? null },
