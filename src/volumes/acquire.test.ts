@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ClientError, type FlockerClient } from '../client/flocker-client.ts';
 import type { NodeId } from '../kit/ids.ts';
+import { PROFILE_KEY } from '../model/dataset.ts';
 import { holder, spec, VolumesBench } from './testing/volumes-bench.ts';
 
 const GIB = 2 ** 30;
@@ -160,6 +161,18 @@ describe('acquire', () => {
     const refused = volumes.acquire(holder('run/1'), spec('db', { profile: 'no-such' }), soon());
     await expect(refused).rejects.toMatchObject({ code: 'no_such_profile', message: containing('no-such') });
     await vi.waitFor(() => expect(bench.flocker.cluster.leases()).toEqual([]));
+  });
+
+  it('takes back a volume that it made and that cannot be, so that the next try makes it as wanted', async () => {
+    const volumes = await bench.volumes(a);
+    const old = { primary: a, metadata: { name: 'old', [PROFILE_KEY]: 'no-such' } };
+    await bench.flocker.client.createDataset(old, { kind: 'none' }, soon());
+    for (const name of ['new', 'old']) {
+      const refused = volumes.acquire(holder('run/1'), spec(name, { profile: 'no-such' }), soon());
+      await expect(refused).rejects.toMatchObject({ code: 'no_such_profile' });
+    }
+    expect(await volumes.acquire(holder('run/1'), spec('new'), soon())).toMatchObject({ created: true });
+    expect(await bench.flocker.client.findByName('old', soon())).toMatchObject({ datasets: [{ deleted: false }] });
   });
 
   it('tells a full pool from other problems when the client does', async () => {

@@ -71,8 +71,8 @@ export class Ledger {
   }
 
   /** Marks what an acquire that failed put there, in memory only: on disk an intent says enough for the next process. */
-  abandon(holding: Holding): void {
-    this.#set(holdingKey(holding.holderId, holding.volume), { ...holding, state: 'releasing', deleteIfCreated: false });
+  abandon(holding: Holding, deleteIfCreated: boolean): void {
+    this.#set(holdingKey(holding.holderId, holding.volume), { ...holding, state: 'releasing', deleteIfCreated });
   }
 
   /** Forgets holdings: on disk first, so that none is lost when the disk refuses. */

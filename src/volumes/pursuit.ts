@@ -8,7 +8,7 @@ import type { Holding } from './holding.ts';
 import { describeLeaseHolder } from './lease-holder.ts';
 import { type Obstacle, obstacleOf } from './obstacle.ts';
 import { metadataFor, notesOn } from './spec-notes.ts';
-import { VolumeError } from './volume-error.ts';
+import { VolumeError, type VolumeErrorCode } from './volume-error.ts';
 import { type AcquiredVolume, checkProfile, type Holder, type VolumeSpec } from './volume-spec.ts';
 import type { VolumesWorld } from './volumes-world.ts';
 
@@ -20,6 +20,8 @@ interface EarlyLook {
   cancel(): void;
 }
 
+/** A node could not make the volume as it is configured. */
+const UNMAKEABLE: ReadonlySet<VolumeErrorCode> = new Set(['no_such_profile', 'bad_size', 'no_space']);
 const BACKOFF = { firstMs: 50, factor: 1.7, longestMs: 2_000 };
 
 /** One acquire on its way to a mounted volume. Every obstacle sends it back to looking the volume up. */
@@ -68,6 +70,7 @@ export class Pursuit {
   /** To be called once, when no other work on this volume's name is under way. */
   async run(): Promise<AcquiredVolume> {
     this.#stop.signal.throwIfAborted();
+    this.#obstacle = { code: 'unreachable', message: 'the control service has not answered' };
     const present = this.#world.ledger.get(this.holder.id, this.spec.name);
     this.#earlier = present?.state === 'releasing' ? undefined : present;
     try {
@@ -75,7 +78,9 @@ export class Pursuit {
     } catch (error) {
       const left = this.#world.ledger.get(this.holder.id, this.spec.name);
       if (left !== undefined && this.#earlier === undefined && left.state !== 'releasing') {
-        this.#world.ledger.abandon(left);
+        // Nobody ever had what was made just now, and with its settings it would be in the way of the next try.
+        const unmakeable = error instanceof VolumeError && UNMAKEABLE.has(error.code);
+        this.#world.ledger.abandon(left, unmakeable);
       }
       this.#stop.signal.throwIfAborted();
       throw error;
