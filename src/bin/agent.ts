@@ -8,6 +8,7 @@ import { Convergence } from '../agent/convergence.ts';
 import { readBootId, readEra } from '../agent/era.ts';
 import { connectFlocker } from '../client/connect-flocker.ts';
 import { serveDocker } from '../frontends/docker/serve-docker.ts';
+import { dvdcliCalls } from '../frontends/dvdcli/dvdcli-calls.ts';
 import { serveIsolator } from '../frontends/isolator/serve-isolator.ts';
 import { ProcessTable } from '../frontends/local/process-table.ts';
 import { serveLocal } from '../frontends/local/serve-local.ts';
@@ -49,19 +50,18 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
       : { confirmMounted: async (id) => (await storage.convergence.settled(id))?.kind === 'mounted' }),
   });
   storage?.link.start();
+  const bootId = await readBootId();
+  const profiles = storage === undefined ? {} : { knownProfiles: () => storage.profiles };
   const local = await serveLocal({
-    ...{ volumes, socketPath: config.socketPath, processes: new ProcessTable(), clock, logger },
-    ...(storage === undefined ? {} : { knownProfiles: () => storage.profiles }),
+    ...{ volumes, socketPath: config.socketPath, processes: new ProcessTable(), clock, logger, ...profiles },
+    calls: dvdcliCalls({ volumes, bootId, allowOverwrite: config.allowOverwrite, clock, logger, ...profiles }),
   });
   const isolator = await serveIsolator({
     ...{ volumes, socketPath: config.isolatorSocketPath, settings: config.isolator, clock, logger },
     node: { id: nodeId, hostname: machineName() },
     ...(storage === undefined ? {} : { knownProfiles: () => storage.profiles }),
   });
-  const docker = await serveDocker({
-    ...{ volumes, ...config.docker, bootId: await readBootId(), clock, logger },
-    ...(storage === undefined ? {} : { knownProfiles: () => storage.profiles }),
-  });
+  const docker = await serveDocker({ volumes, ...config.docker, bootId, clock, logger, ...profiles });
   logger.info({ node: nodeId, socket: config.socketPath, mountRoot: config.mountRoot }, 'node agent works');
   await storage?.link.firstOrders();
   return {

@@ -1,6 +1,7 @@
 import { chmod } from 'node:fs/promises';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify, { type FastifyReply } from 'fastify';
+import type { TSchema } from 'typebox';
 import type { Clock } from '../../kit/clock.ts';
 import { errorText } from '../../kit/coded-error.ts';
 import { withDeadline } from '../../kit/deadline.ts';
@@ -13,6 +14,14 @@ import { LOCAL_STATUS, LocalError, localErrorOf } from './local-error.ts';
 import * as schemas from './local-schemas.ts';
 import { ProcessTable } from './process-table.ts';
 
+/** A further `POST` with JSON that this socket serves. */
+export interface LocalCall {
+  readonly path: string;
+  readonly body: TSchema;
+  /** `body` fits the schema; the signal aborts when the client goes away. */
+  readonly answer: (body: unknown, signal: AbortSignal) => Promise<object>;
+}
+
 export interface LocalServerOptions {
   readonly volumes: Volumes;
   readonly socketPath: string;
@@ -20,6 +29,8 @@ export interface LocalServerOptions {
   readonly processes?: ProcessTable;
   /** Profiles of this node; a wish for another one is refused before anything is made. Unknown unless given. */
   readonly knownProfiles?: () => readonly string[];
+  /** Calls of other frontends. */
+  readonly calls?: readonly LocalCall[];
   readonly clock: Clock;
   readonly logger: Logger;
   /** Time a client without a registered process has to come back after a restart of the agent, milliseconds; 10,000 unless given. */
@@ -116,6 +127,10 @@ function createServer(options: LocalServerOptions, attendance: Attendance) {
     reply.raw.writeHead(200, { 'content-type': 'application/json' });
     reply.raw.write('{"attended":true}\n');
   });
+
+  for (const { path, body, answer } of options.calls ?? []) {
+    server.post(path, { schema: { body } }, (request, reply) => answer(request.body, hangup(reply)));
+  }
 
   server.get('/v1/volumes', () => listVolumes(volumes));
 
