@@ -3,6 +3,7 @@ import { errorText } from '../../kit/coded-error.ts';
 import { withDeadline } from '../../kit/deadline.ts';
 import { KeyedQueue } from '../../kit/keyed-queue.ts';
 import type { Logger } from '../../kit/logger.ts';
+import { VolumeError } from '../../volumes/volume-error.ts';
 import { containerHolders, holdingsOf, noteOf } from './container-holdings.ts';
 import { IsolatorError } from './isolator-error.ts';
 import type { LaunchInfo } from './isolator-schemas.ts';
@@ -73,7 +74,7 @@ export class Containers {
   async cleanup(holderId: string): Promise<void> {
     this.#preparing
       .get(holderId)
-      ?.abort(new IsolatorError('released', 'the container was cleaned up while it was prepared'));
+      ?.abort(new VolumeError('released', 'the container was cleaned up while it was prepared'));
     await this.#queue.run(holderId, () => this.#end(holderId));
     this.#arrivals.delete(holderId);
   }
