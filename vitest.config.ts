@@ -22,7 +22,7 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
-          // They count the mounts and processes of the whole machine.
+          // Each runs a whole cluster, and some check how long things take.
           fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 120_000,

@@ -1,117 +1,146 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
 import type { ClusterJson } from '../../../src/cli/up/start-cluster.ts';
 import { connectFlocker } from '../../../src/client/connect-flocker.ts';
 import type { FlockerClient } from '../../../src/client/flocker-client.ts';
 import { systemClock } from '../../../src/kit/clock.ts';
+import { errorCode } from '../../../src/kit/coded-error.ts';
 import { silentLogger } from '../../../src/kit/logger.ts';
+import type { Credentials } from '../../../src/tls/credentials.ts';
+import { type RestApi, restApi } from '../../support/rest-api.ts';
+import { eventually } from './eventually.ts';
+import { type Ended, type Program, start } from './program.ts';
+import { Scratch } from './scratch.ts';
 
-/** The built `flocker`, as users run it. */
-export const FLOCKER = fileURLToPath(new URL('../../../dist/src/bin/flocker.js', import.meta.url));
+export type Daemon = 'control' | number;
+export type ClusterNode = ClusterJson['nodes'][number];
 
-/** A cluster under `flocker up`, a real process. */
+/** Backends that this user can run. */
+export const BACKENDS = process.getuid?.() === 0 ? (['loopback', 'directory'] as const) : (['directory'] as const);
+
+/** A cluster under `flocker up`, all of it real processes. Nodes are numbered from 1. */
 export class UpCluster {
+  readonly scratch: Scratch;
   readonly directory: string;
-  #up: ChildProcess | undefined;
-  #output = '';
+  #up: Program | undefined;
 
-  private constructor(directory: string) {
-    this.directory = directory;
+  constructor(scratch: Scratch) {
+    this.scratch = scratch;
+    this.directory = join(scratch.directory, 'cluster');
   }
 
   static async start(...args: readonly string[]): Promise<UpCluster> {
-    const cluster = new UpCluster(await mkdtemp(join(tmpdir(), 'flocker-e2e-')));
+    const cluster = new UpCluster(await Scratch.make());
     await cluster.up(...args);
     return cluster;
   }
 
+  get clusterJson(): string {
+    return join(this.directory, 'cluster.json');
+  }
+
   /** Starts `flocker up` on the directory and waits until it says that the cluster runs. */
   async up(...args: readonly string[]): Promise<void> {
-    const up = spawn(process.execPath, [FLOCKER, 'up', '--dir', this.directory, ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    this.#up = up;
-    this.#output = '';
-    up.stderr.on('data', (chunk: Buffer) => {
-      this.#output += chunk.toString();
-    });
-    await new Promise<void>((resolve, reject) => {
-      up.stdout.on('data', (chunk: Buffer) => {
-        this.#output += chunk.toString();
-        if (this.#output.includes('The cluster runs')) resolve();
-      });
-      up.once('exit', (status) => reject(new Error(`flocker up ended with ${status}: ${this.#output}`)));
-    });
+    this.#up = start('flocker', ['up', '--dir', this.directory, ...args], this.scratch.env);
+    await this.#up.says('The cluster runs');
   }
 
   async json(): Promise<ClusterJson> {
-    return JSON.parse(await readFile(join(this.directory, 'cluster.json'), 'utf8')) as ClusterJson;
+    return JSON.parse(await readFile(this.clusterJson, 'utf8')) as ClusterJson;
+  }
+
+  async node(number: number): Promise<ClusterNode> {
+    const node = (await this.json()).nodes[number - 1];
+    if (node === undefined) throw new Error(`there is no node ${number}`);
+    return node;
+  }
+
+  async user(): Promise<Credentials> {
+    const { tls } = await this.json();
+    const [ca, cert, key] = await Promise.all([tls.ca, tls.cert, tls.key].map((path) => readFile(path, 'utf8')));
+    return { ca: ca ?? '', cert: cert ?? '', key: key ?? '' };
   }
 
   async client(): Promise<FlockerClient> {
-    const { control, tls } = await this.json();
-    const read = (path: string): Promise<string> => readFile(path, 'utf8');
+    const { control } = await this.json();
     return connectFlocker({
       urls: [control.url],
-      tls: { ca: await read(tls.ca), cert: await read(tls.cert), key: await read(tls.key) },
+      tls: await this.user(),
       clock: systemClock,
       random: Math.random,
       logger: silentLogger,
     });
   }
 
-  /** `flocker run` with the volume arguments and command given, on node `number`. */
-  run(number: number, ...args: readonly string[]): ChildProcess {
-    const cluster = join(this.directory, 'cluster.json');
-    return spawn(process.execPath, [FLOCKER, 'run', '--cluster', cluster, '--node', String(number), ...args]);
+  async api(): Promise<RestApi> {
+    const { control } = await this.json();
+    const target = { port: Number(new URL(control.url).port), tls: await this.user() };
+    return restApi(() => target);
   }
 
-  /** Kills a daemon with -9 and waits until `flocker up` has started it again. */
-  async kill(daemon: 'control' | number): Promise<void> {
-    const before = await this.#pid(daemon);
-    process.kill(before, 'SIGKILL');
-    await expect.poll(() => this.#pid(daemon), { timeout: 10_000, interval: 20 }).not.toBe(before);
+  /** `flocker run` on a node; `args` begin with the volumes. */
+  run(number: number, ...args: readonly string[]): Program {
+    const where = ['--cluster', this.clusterJson, '--node', String(number)];
+    return start('flocker', ['run', ...where, ...args], this.scratch.env);
   }
 
-  /** Sends `signal` to `flocker up` and waits for its end; resolves with its exit status. */
-  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
-    const up = this.#up;
-    if (up === undefined || up.exitCode !== null || up.signalCode !== null) return up?.exitCode ?? null;
-    const ended = new Promise<number | null>((resolve) => {
-      up.once('exit', resolve);
-    });
-    up.kill(signal);
-    return ended;
+  /** What `flocker run` of a shell command came to, with the volume at /mnt. */
+  sh(number: number, volume: string, script: string): Promise<Ended> {
+    return this.run(number, '-v', volume, '--', 'sh', '-c', script).ended;
   }
 
-  /** Stops it and removes its directory. */
-  async remove(): Promise<void> {
-    expect(await this.stop(), this.#output).toBe(0);
-    await rm(this.directory, { recursive: true });
+  ctl(...args: readonly string[]): Promise<Ended> {
+    return start('flockerctl', ['--cluster', this.clusterJson, ...args], this.scratch.env).ended;
   }
 
-  async #pid(daemon: 'control' | number): Promise<number> {
+  async pid(daemon: Daemon): Promise<number> {
     const { nodes, pids } = await this.json();
-    return (daemon === 'control' ? pids.control : nodes[daemon - 1]?.pid) ?? -1;
+    const pid = daemon === 'control' ? pids.control : nodes[daemon - 1]?.pid;
+    if (pid === null || pid === undefined) throw new Error(`there is no process of ${daemon} now`);
+    return pid;
   }
-}
 
-/** What a process said and how it ended. */
-export function ended(
-  child: ChildProcess,
-): Promise<{ status: number | null; signal: NodeJS.Signals | null; output: string }> {
-  let output = '';
-  child.stdout?.on('data', (chunk: Buffer) => {
-    output += chunk.toString();
-  });
-  child.stderr?.on('data', (chunk: Buffer) => {
-    output += chunk.toString();
-  });
-  return new Promise((resolve) => {
-    child.once('close', (status, signal) => resolve({ status, signal, output }));
-  });
+  /** Kills a daemon with -9 and waits for nothing; it may be gone already. */
+  async killNow(daemon: Daemon): Promise<void> {
+    try {
+      process.kill(await this.pid(daemon), 'SIGKILL');
+    } catch (error) {
+      if (errorCode(error) !== 'ESRCH') throw error;
+    }
+  }
+
+  /** Sends a daemon a signal that ends it, -9 unless given, and waits until `flocker up` has started it again. */
+  async kill(daemon: Daemon, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    const before = await this.pid(daemon);
+    process.kill(before, signal);
+    await eventually(async () => expect(await this.pid(daemon)).not.toBe(before), 20_000);
+  }
+
+  /** Waits until every node is connected to the control service. */
+  async connected(): Promise<void> {
+    const { nodes } = await this.json();
+    const api = await this.api();
+    await eventually(async () => {
+      const { json } = await api.get('/v1/inspect/nodes');
+      const connected = (json as { connected: boolean }[]).filter((node) => node.connected);
+      expect(connected.length).toBe(nodes.length);
+    }, 20_000);
+  }
+
+  /** Sends `signal` to `flocker up` and waits for its end. */
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<Ended> {
+    if (this.#up === undefined) throw new Error('flocker up was not started');
+    this.#up.kill(signal);
+    return this.#up.ended;
+  }
+
+  /** Stops it, checks that it went well and nothing is left, and removes its directory. */
+  async remove(): Promise<void> {
+    try {
+      if (this.#up?.running === true) expect(await this.stop()).toMatchObject({ status: 0, stderr: '' });
+    } finally {
+      await this.scratch.remove();
+    }
+  }
 }

@@ -1,0 +1,40 @@
+import { open, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect } from 'vitest';
+
+/** Appends numbered records at /mnt/records, each on disk before its number is said, until it is killed. */
+export const WRITER: readonly string[] = [
+  process.execPath,
+  '-e',
+  `const { openSync, readFileSync, writeSync, fsyncSync } = require('node:fs');
+   const file = openSync('/mnt/records', 'a');
+   for (let n = readFileSync('/mnt/records', 'utf8').split('\\n').length; ; n += 1) {
+     writeSync(file, n + '\\n');
+     fsyncSync(file);
+     writeSync(1, n + '\\n');
+   }`,
+];
+
+/** Appends the next record in a mounted volume; on disk when it resolves. */
+export async function appendRecord(mountPath: string, record: number): Promise<void> {
+  const file = await open(join(mountPath, 'records'), 'a');
+  try {
+    await file.write(`${record}\n`);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** Fails unless the records are 1, 2, … with none missing, and at least `count` of them. Resolves with how many. */
+export async function expectRecords(mountPath: string, count: number): Promise<number> {
+  return expectSequence(await readFile(join(mountPath, 'records'), 'utf8'), count);
+}
+
+/** The same for the text of the file. */
+export function expectSequence(text: string, count: number): number {
+  const records = text.trim().split('\n').map(Number);
+  expect(records).toEqual(records.map((_, index) => index + 1));
+  expect(records.length).toBeGreaterThanOrEqual(count);
+  return records.length;
+}
