@@ -32,8 +32,13 @@ export class UpCluster {
 
   static async start(...args: readonly string[]): Promise<UpCluster> {
     const cluster = new UpCluster(await Scratch.make());
-    await cluster.up(...args);
-    return cluster;
+    try {
+      await cluster.up(...args);
+      return cluster;
+    } catch (error) {
+      await cluster.remove();
+      throw error;
+    }
   }
 
   get clusterJson(): string {
