@@ -1,6 +1,8 @@
+import { dvdcli } from './dvdcli.ts';
+import { isolator } from './isolator.ts';
 import { ready } from './ready.ts';
 
-const BENCHES: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = { ready };
+const BENCHES: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = { dvdcli, isolator, ready };
 
 const [name = '', ...args] = process.argv.slice(2);
 const bench = BENCHES[name];

@@ -169,6 +169,13 @@ export class Volumes {
     }
   }
 
+  /** Where a volume is that somebody here holds under a lease that is ours; undefined when that is not sure. */
+  heldPath(volume: string): string | undefined {
+    const { ledger, leases } = this.#world;
+    const held = ledger.ofVolume(volume).find(({ state }) => state === 'held');
+    return held === undefined || leases.term(held.datasetId) === undefined ? undefined : (held.path ?? undefined);
+  }
+
   /** What one holder has, also while it is acquired or released. */
   holdings(holderId: string): Holding[] {
     return this.#world.ledger.ofHolder(holderId);

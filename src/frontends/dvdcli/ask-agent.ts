@@ -1,4 +1,4 @@
-import { connect } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Clock } from '../../kit/clock.ts';
 
 /**
@@ -17,6 +17,7 @@ const AWAY: ReadonlySet<unknown> = new Set(['ENOENT', 'ECONNREFUSED', 'EAGAIN'])
  * all the rest of dvdcli.
  */
 export function askAgent(
+  connect: (path: string) => Socket,
   socketPath: string,
   path: string,
   request: object,

@@ -79,7 +79,7 @@ export function dvdcliCalls(options: DvdcliCallsOptions): readonly DvdcliCall[] 
     call('mount', MakeBody, (body, soon) => commands.mount(body, soon)),
     call('unmount', NameBody, (body, soon) => commands.unmount(body, soon)),
     call('path', NameBody, async ({ name }, soon) => {
-      const { path } = await catalog.get(name, soon);
+      const path = options.volumes.heldPath(name) ?? (await catalog.get(name, soon)).path;
       return { lines: path === null ? [] : [path], notes: [] };
     }),
     call('get', NameBody, async ({ name }, soon) => ({ lines: [(await catalog.get(name, soon)).name], notes: [] })),

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { Clock } from '../../kit/clock.ts';
 import { type DvdcliRequest, parseArguments } from './arguments.ts';
 import { type AgentAnswer, askAgent } from './ask-agent.ts';
@@ -7,6 +8,8 @@ import { logLine } from './log-line.ts';
 export interface DvdcliWorld {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
+  /** Opens a unix socket. */
+  readonly connect: (path: string) => Socket;
   readonly stdout: (text: string) => void;
   readonly stderr: (text: string) => void;
   /** The text that `version` prints. */
@@ -70,7 +73,7 @@ export async function dvdcli(args: readonly string[], world: DvdcliWorld): Promi
 async function askUntilBack(
   request: DvdcliRequest,
   socketPath: string,
-  { clock }: DvdcliWorld,
+  { clock, connect }: DvdcliWorld,
 ): Promise<DvdcliOutcome> {
   const { command, name, options, explicitCreate } = request;
   const limitMs = command === 'mount' ? MOUNT_TIMEOUT_MS : TIMEOUT_MS;
@@ -86,7 +89,7 @@ async function askUntilBack(
       ...(command === 'create' || command === 'mount' ? { options } : {}),
       ...(command === 'mount' ? { explicit_create: explicitCreate } : {}),
     };
-    const got = await askAgent(socketPath, `/v1/dvdcli/${command}`, body, timeoutMs + GRACE_MS, clock);
+    const got = await askAgent(connect, socketPath, `/v1/dvdcli/${command}`, body, timeoutMs + GRACE_MS, clock);
     if (got.kind === 'answer') return outcomeOf(got, lost && command === 'remove');
     if (got.kind === 'failed') throw new Error(got.message);
     lost ||= got.kind === 'lost';

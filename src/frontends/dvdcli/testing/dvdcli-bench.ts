@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { systemClock } from '../../../kit/clock.ts';
 import type { NodeId } from '../../../kit/ids.ts';
@@ -80,6 +81,7 @@ export class DvdcliBench {
     const status = await dvdcli(args, {
       env: { FLOCKER_AGENT_SOCKET: this.socketPath },
       clock: systemClock,
+      connect,
       stdout: (text) => (said.stdout += text),
       stderr: (text) => (said.stderr += text),
       versionText: () => Promise.resolve('SemVer: 1.2.3\n'),

@@ -1,0 +1,139 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { flockerCommand } from '../src/bin/flocker-command.ts';
+import { startCluster } from '../src/cli/up/start-cluster.ts';
+import { systemClock } from '../src/kit/clock.ts';
+import { rounded, timed } from './figures.ts';
+import { benchOptions } from './options.ts';
+
+const WIDTHS = [1, 16] as const;
+/** So many containers a round for each that is in flight. */
+const CONTAINERS_PER_ROUND = 10;
+
+/**
+ * How long the volumes of a container take, as the Mesos module sees it: prepare and cleanup over the socket, for a volume
+ * that is on this node and that nobody else holds. Needs root.
+ */
+export async function isolator(args: readonly string[]): Promise<void> {
+  const { json, rounds } = benchOptions(args);
+  const directory = await mkdtemp(join(tmpdir(), 'flocker-bench-'));
+  const cluster = await startCluster({
+    directory,
+    nodes: 1,
+    backend: 'loopback',
+    isRoot: true,
+    clock: systemClock,
+    random: Math.random,
+    newUuid: randomUUID,
+    randomBytes: (count) => randomBytes(count),
+    flocker: flockerCommand,
+  });
+  try {
+    const socketPath = cluster.json.nodes[0]?.isolator ?? '';
+    const figures: Record<string, Readonly<Record<string, number>>> = {};
+    for (const width of WIDTHS) figures[`in flight ${width}`] = await measure(socketPath, directory, rounds, width);
+    process.stdout.write(json ? `${JSON.stringify(figures)}\n` : table(figures));
+  } finally {
+    await cluster.stop();
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+async function measure(
+  socketPath: string,
+  directory: string,
+  rounds: number,
+  width: number,
+): Promise<Readonly<Record<string, number>>> {
+  const lanes = Array.from({ length: width }, (_, lane) => lane);
+  // Made, and mounted here, before it counts.
+  await Promise.all(lanes.map((lane) => container(socketPath, directory, `bench-${lane}`)));
+  const times: { prepareMs: number; cleanupMs: number }[] = [];
+  const startedMs = performance.now();
+  await Promise.all(
+    lanes.map(async (lane) => {
+      for (let count = 0; count < rounds * CONTAINERS_PER_ROUND; count += 1)
+        times.push(await container(socketPath, directory, `bench-${lane}`));
+    }),
+  );
+  const seconds = (performance.now() - startedMs) / 1000;
+  const both = times.map(({ prepareMs, cleanupMs }) => prepareMs + cleanupMs);
+  return {
+    containers: times.length,
+    p50_ms: rounded(percentile(both, 0.5)),
+    p99_ms: rounded(percentile(both, 0.99)),
+    prepare_p50_ms: rounded(
+      percentile(
+        times.map(({ prepareMs }) => prepareMs),
+        0.5,
+      ),
+    ),
+    cleanup_p50_ms: rounded(
+      percentile(
+        times.map(({ cleanupMs }) => cleanupMs),
+        0.5,
+      ),
+    ),
+    per_second: rounded(times.length / seconds),
+  };
+}
+
+async function container(
+  socketPath: string,
+  directory: string,
+  volume: string,
+): Promise<{ prepareMs: number; cleanupMs: number }> {
+  const id = { value: randomUUID() };
+  const sandbox = join(directory, 'sandboxes', id.value);
+  await mkdir(sandbox, { recursive: true });
+  const variables = Object.entries({
+    FLOCKER_ID: volume,
+    FLOCKER_CONTAINER_VOLUME_PATH: 'data',
+    FLOCKER_SIZE: '64MiB',
+  });
+  const config = {
+    directory: sandbox,
+    user: 'root',
+    command_info: { environment: { variables: variables.map(([name, value]) => ({ name, value, type: 'VALUE' })) } },
+  };
+  const prepareMs = await timed(() => call(socketPath, 'prepare', { container_id: id, container_config: config }));
+  const cleanupMs = await timed(() => call(socketPath, 'cleanup', { container_id: id }));
+  return { prepareMs, cleanupMs };
+}
+
+/** One request on a connection of its own, as the module makes it. */
+function call(socketPath: string, method: string, body: object): Promise<void> {
+  const text = JSON.stringify(body);
+  const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) };
+  return new Promise((resolve, reject) => {
+    const options = { socketPath, path: `/v1/isolator/${method}`, method: 'POST', headers, agent: false as const };
+    const sent = request(options, (answer) => {
+      let said = '';
+      answer.on('data', (chunk: Buffer) => {
+        said += chunk.toString();
+      });
+      answer.on('end', () => {
+        if (answer.statusCode === 200) resolve();
+        else reject(new Error(`${method}: ${said}`));
+      });
+    });
+    sent.on('error', reject);
+    sent.end(text);
+  });
+}
+
+function percentile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}
+
+function table(figures: Readonly<Record<string, Readonly<Record<string, number>>>>): string {
+  const lines = Object.entries(figures).map(([name, row]) => {
+    const cells = Object.entries(row).map(([key, value]) => `${key.replaceAll('_', ' ')} ${value}`);
+    return `${name.padEnd(13)} ${cells.join('   ')}`;
+  });
+  return `Prepare and cleanup of a container with one volume of this node, 64 MiB ext4 on loopback:\n${lines.join('\n')}\n`;
+}
