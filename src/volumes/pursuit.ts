@@ -226,7 +226,7 @@ export class Pursuit {
       path: null,
       sizeBytes: null,
       sinceMs: clock.wallMs(),
-      note: present?.note ?? null,
+      note: this.holder.note ?? present?.note ?? null,
     });
     if (present !== undefined && !same && ledger.live(present.datasetId).length === 0)
       await leases.giveUp(present.datasetId);

@@ -9,6 +9,8 @@ export interface Holder {
   readonly id: string;
   /** For people: what it is and where it comes from, up to 1024 characters. */
   readonly detail: string;
+  /** A text kept with each of its volumes, durably before anything else is done, for the frontend's own recovery. */
+  readonly note?: string;
 }
 
 /** The volume that is wanted. */

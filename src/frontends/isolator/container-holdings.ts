@@ -18,7 +18,7 @@ export function holdingsOf(volumes: Volumes, holderId: string): ContainerHolding
     .filter(({ holding }) => holding.holderId === holderId && holding.state !== 'releasing');
 }
 
-/** The note of a container; undefined while it has not been given its volumes. */
+/** The note of a container; undefined when it has no volumes. */
 export function noteOf(volumes: Volumes, holderId: string): ContainerNote | undefined {
   const notes = holdingsOf(volumes, holderId).flatMap(({ holding }) => parseContainerNote(holding.note) ?? []);
   return notes[0];

@@ -7,8 +7,6 @@ const ContainerNote = Type.Object({
   bootId: Type.String(),
   /** Volumes to be deleted with the container if it made them. */
   deleteOnExit: Type.Array(Type.String()),
-  /** Device numbers of the volumes' filesystems, by name: another one at the same path is not the volume. */
-  devices: Type.Record(Type.String(), Type.Number()),
   /** Directories made as mount points, as in `MountPlace`. */
   places: Type.Array(Type.Object({ root: Type.String(), missing: Type.Array(Type.Array(Type.String())) })),
 });
@@ -16,7 +14,7 @@ export type ContainerNote = Readonly<Static<typeof ContainerNote>>;
 
 const containerNote = Compile(ContainerNote);
 
-/** The note of a container's holder; undefined when there is none, so that the container never had its volumes. */
+/** The note of a container's holder; undefined when there is none, or another frontend's. */
 export function parseContainerNote(note: string | null): ContainerNote | undefined {
   if (note === null) return undefined;
   try {

@@ -31,16 +31,15 @@ export class Containers {
   }
 
   /**
-   * Ends containers that cannot live: the machine was restarted since, or they were never given what they asked for.
-   * Nothing is deleted for them, as nobody said that they ended. All others stay until Mesos says otherwise. For once,
-   * before the first call.
+   * Ends containers of before the machine was restarted. Nothing is deleted for them, as nobody said that they ended. All
+   * others stay until Mesos says otherwise. For once, before the first call.
    */
-  async endImpossible(): Promise<void> {
+  async endThoseOfEarlierBoots(): Promise<void> {
     const { volumes, bootId, logger } = this.#options;
     const ends = [...containerHolders(volumes)].map(async (holderId) => {
       const note = noteOf(volumes, holderId);
       if (note?.bootId === bootId) return;
-      logger.info({ holder: holderId }, 'a container that cannot live any more gives up its volumes');
+      logger.info({ holder: holderId }, 'a container of before the machine was restarted gives up its volumes');
       if (note !== undefined) await unmakePlaces(note.places);
       await volumes.release(holderId);
     });

@@ -10,7 +10,7 @@ import { holderIdOf, parseContainerId } from './container-id.ts';
 import type { Containers } from './containers.ts';
 import { IsolatorError, type NodeName, renderError } from './isolator-error.ts';
 import * as schemas from './isolator-schemas.ts';
-import { waitForLoss } from './loss-watch.ts';
+import type { LossWatch } from './loss-watch.ts';
 import type { OperatorSettings } from './operator-rules.ts';
 import { usageOf } from './usage.ts';
 import type { VolumeProbe } from './volume-probe.ts';
@@ -23,7 +23,7 @@ export interface IsolatorServerParts {
   readonly node: NodeName;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly lookMs: number;
+  readonly lossWatch: LossWatch;
 }
 
 /** What a caller that does not say so is taken to wait, milliseconds: less than Mesos gives an executor to register. */
@@ -38,7 +38,7 @@ const LARGEST_BODY_BYTES = 64 * 2 ** 20;
 
 // oxlint-disable-next-line typescript/explicit-function-return-type -- the provider's type is built up by the calls
 export function createIsolatorServer(parts: IsolatorServerParts) {
-  const { containers, volumes, settings, node, clock, logger, probe, lookMs } = parts;
+  const { containers, volumes, settings, node, clock, logger, probe, lossWatch } = parts;
   const server = Fastify({
     logger: false,
     bodyLimit: LARGEST_BODY_BYTES,
@@ -97,8 +97,7 @@ export function createIsolatorServer(parts: IsolatorServerParts) {
   server.post('/v1/isolator/watch', aboutContainer, async (request, reply) => {
     const holderId = holderIn(request.body);
     if (!settings.killTasksOfLostVolumes || !containers.has(holderId)) return reply.code(204).send();
-    const world = { volumes, probe, clock, node, lookMs };
-    return (await waitForLoss(holderId, WATCH_HOLD_MS, world, hangup(request, reply))) ?? {};
+    return (await lossWatch.wait(holderId, WATCH_HOLD_MS, hangup(request, reply))) ?? {};
   });
   return server;
 }

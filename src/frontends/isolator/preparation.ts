@@ -72,27 +72,21 @@ export async function prepareVolumes(
   world: PreparationWorld,
   signal: AbortSignal,
 ): Promise<LaunchInfo> {
-  const acquired = await acquireAll(applicant.holder, planned, world, signal);
-  const devices = await orAbort(
-    Promise.all(
-      acquired.map(async ({ request, volume }) => {
-        const { user } = applicant.requester;
-        const task = { user, sandbox: applicant.surroundings.directory, createdVolume: volume.created };
-        const device = await settleOwner(volume.path, task, world.findUser);
-        return [request.name, device] as const;
-      }),
-    ),
-    signal,
-  );
   const note: ContainerNote = {
     kind: 'mesos-container',
     bootId: world.bootId,
     deleteOnExit: planned.filter(({ request }) => request.onExit === 'delete').map(({ request }) => request.name),
-    devices: Object.fromEntries(devices),
     places: planned.map(({ place }) => ({ root: place.root, missing: place.missing.map((names) => [...names]) })),
   };
-  // On disk before anything is made, so that whatever is interrupted can be cleaned up.
-  await world.volumes.note(applicant.holder.id, JSON.stringify(note));
+  // On disk before anything is taken or made, so that whatever is interrupted can be cleaned up.
+  const holder: Holder = { ...applicant.holder, note: JSON.stringify(note) };
+  const acquired = await acquireAll(holder, planned, world, signal);
+  const { requester, surroundings } = applicant;
+  const task = { user: requester.user, sandbox: surroundings.directory };
+  const settling = acquired.map(({ volume: { path, created } }) =>
+    settleOwner(path, { ...task, createdVolume: created }, world.findUser),
+  );
+  await orAbort(Promise.all(settling), signal);
   for (const { request, place } of planned) await explained(request, () => makePlace(place));
   signal.throwIfAborted();
   return {

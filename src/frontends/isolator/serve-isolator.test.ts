@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { chown, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
+import { chown, readdir, readFile, rename, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { DatasetId } from '../../kit/ids.ts';
@@ -379,7 +379,6 @@ describe('watch', () => {
     early.abort();
     await expect(nothing).rejects.toThrow();
     const waiting = watch('c1');
-    const { rename } = await import('node:fs/promises');
     const source = mounts[0]?.source ?? '';
     await rename(source, `${source}.away`);
     expect(await waiting).toMatchObject({

@@ -6,6 +6,7 @@ import type { Volumes } from '../../volumes/volumes.ts';
 import { Containers } from './containers.ts';
 import type { NodeName } from './isolator-error.ts';
 import { createIsolatorServer } from './isolator-server.ts';
+import { LossWatch } from './loss-watch.ts';
 import type { OperatorSettings } from './operator-rules.ts';
 import { type FindUser, findUser } from './volume-owner.ts';
 import { VolumeProbe } from './volume-probe.ts';
@@ -40,9 +41,11 @@ export async function serveIsolator(options: IsolatorServerOptions): Promise<Iso
   const containers = new Containers({
     ...{ volumes, knownProfiles, clock, logger, bootId, rules: settings.rules, findUser: options.findUser ?? findUser },
   });
-  await containers.endImpossible();
+  await containers.endThoseOfEarlierBoots();
+  const probe = new VolumeProbe();
   const server = createIsolatorServer({
-    ...{ containers, volumes, settings, node, clock, logger, lookMs, probe: new VolumeProbe() },
+    ...{ containers, volumes, settings, node, clock, logger, probe },
+    lossWatch: new LossWatch({ volumes, probe, clock, node, lookMs }),
   });
   const close = async (): Promise<void> => {
     await server.close();

@@ -27,24 +27,22 @@ export const findUser: FindUser = async (name) => {
 
 /**
  * Gives a volume that nobody has used to the task's user: to the sandbox's owner, which is the same, where the node's
- * user database does not know the name. A volume that holds anything, or that somebody owns, stays as it is. Resolves
- * with the device number of its filesystem.
+ * user database does not know the name. A volume that holds anything, or that somebody owns, stays as it is.
  */
 export async function settleOwner(
   path: string,
   task: { readonly user: string; readonly sandbox: string; readonly createdVolume: boolean },
   find: FindUser,
-): Promise<number> {
+): Promise<void> {
   const root = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
-    const { dev, uid, gid, mode } = await root.stat();
+    const { uid, gid, mode } = await root.stat();
     // Open to everybody is how the node agent leaves a new volume, also one whose maker failed before it came here.
     const unowned = uid === 0 && gid === 0 && (task.createdVolume || (mode & 0o7777) === 0o777);
     if (unowned && task.user !== 'root' && (await isEmpty(root))) {
       const { uid: toUid, gid: toGid } = (await find(task.user)) ?? (await stat(task.sandbox));
       await root.chown(toUid, toGid);
     }
-    return dev;
   } finally {
     await root.close();
   }

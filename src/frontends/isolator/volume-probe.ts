@@ -9,6 +9,12 @@ export interface FilesystemUse {
   readonly usedInodes: number;
 }
 
+/** What a look at a volume's root directory showed; `identity` is of that directory and no other. */
+export type SeenRoot =
+  | { readonly kind: 'seen'; readonly identity: string }
+  | { readonly kind: 'gone'; readonly problem: string }
+  | { readonly kind: 'unclear' };
+
 /** What a filesystem that cannot be used any more answers. Others, as too many open files, say nothing about it. */
 const GONE: ReadonlySet<string> = new Set([
   ...['EIO', 'ENXIO', 'ENODEV', 'ENOENT', 'ENOTDIR', 'ESTALE', 'ENOTCONN', 'ESHUTDOWN', 'EUCLEAN'],
@@ -33,21 +39,21 @@ export class VolumeProbe {
     });
   }
 
-  /** Why the volume that was mounted at `path` on `device` cannot be used any more; undefined when it seems well. */
-  fault(path: string, device: number | undefined): Promise<string | undefined> {
-    return this.#once(`fault ${path}`, async () => {
+  /** Reads the root directory of the volume that should be mounted at `path`. */
+  root(path: string): Promise<SeenRoot> {
+    return this.#once(`root ${path}`, async () => {
       try {
-        const { dev } = await stat(path);
-        if (device !== undefined && dev !== device) return `it is no longer mounted at ${path}`;
+        const { dev, ino } = await stat(path);
         const directory = await opendir(path);
         try {
           await directory.read();
         } finally {
           await directory.close();
         }
-        return undefined;
+        return { kind: 'seen', identity: `${dev}:${ino}` };
       } catch (error) {
-        return GONE.has(errorCode(error) ?? '') ? `reading it fails: ${errorText(error)}` : undefined;
+        if (!GONE.has(errorCode(error) ?? '')) return { kind: 'unclear' };
+        return { kind: 'gone', problem: errorText(error) };
       }
     });
   }
