@@ -5,6 +5,7 @@ import { eventually } from './eventually.ts';
 
 /** The built programs, as users run them. */
 export const PROGRAMS = {
+  dvdcli: built('dvdcli'),
   flocker: built('flocker'),
   flockerctl: built('flockerctl'),
   story: built('story'),
