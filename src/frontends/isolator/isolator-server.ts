@@ -88,6 +88,8 @@ export function createIsolatorServer(parts: IsolatorServerParts) {
   });
 
   server.post('/v1/isolator/recover', { schema: { body: schemas.RecoverCall } }, async ({ body, raw }) => {
+    // Its sender has given up on it, and containers may have come since that it does not list.
+    if (raw.socket.destroyed) throw new IsolatorError('cancelled', 'the caller closed its connection');
     const ids = [...(body.states ?? []).map((state) => state.container_id), ...(body.orphans ?? [])];
     const listed = new Map(ids.map((json) => [holderIdOf(parseContainerId(json)), json]));
     const having = await containers.recover(new Set(listed.keys()), arrivals(raw.socket));
