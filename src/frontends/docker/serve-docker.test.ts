@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { NO_SUCH_PROFILE } from '../../client/testing/fake-cluster.ts';
 import { spec } from '../../volumes/testing/volumes-bench.ts';
-import { DockerBench } from './testing/docker-bench.ts';
+import { DockerBench, PODMAN } from './testing/docker-bench.ts';
 
 let bench: DockerBench;
 beforeEach(async () => {
@@ -60,6 +60,21 @@ describe('the protocol', () => {
     await expect(bench.startAgent({ socketPaths: [path] })).rejects.toThrow(/null/);
     await bench.startAgent({ socketPaths: [path, bench.socketPath], required: false });
     expect(await bench.call('List', {})).toEqual({ Err: '', Volumes: [] });
+  });
+
+  it('tells podman of a failure by the status, all it looks at', async () => {
+    const create = (body: string): Promise<unknown> =>
+      bench.send('POST', '/VolumeDriver.Create', body, undefined, PODMAN);
+    expect(await create('{"Name":"db","Opts":{"size":"10x"}}')).toEqual({
+      status: 500,
+      type: 'application/json',
+      body: { Err: text(/is no size/) },
+    });
+    expect(await create('{"Name":"db"}')).toMatchObject({ status: 200, body: { Err: '' } });
+    expect(await bench.send('POST', '/VolumeDriver.Get', '{"Name":"none"}', undefined, PODMAN)).toMatchObject({
+      status: 500,
+      body: UNKNOWN,
+    });
   });
 
   it('finds no unknown volume, and says so in the same words always', async () => {

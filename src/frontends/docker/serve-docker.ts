@@ -93,8 +93,22 @@ async function answer(world: PluginWorld, request: IncomingMessage, response: Se
   } catch (error) {
     if (!(error instanceof VolumeError))
       world.logger.error({ path, error: errorText(error) }, 'a call of Docker failed');
-    send(response, 200, { Err: errText(error), ...(path === '/VolumeDriver.Mount' ? mountpointIn(error) : {}) });
+    send(response, readsOnlyStatus(request) ? 500 : 200, {
+      Err: errText(error),
+      ...(path === '/VolumeDriver.Mount' ? mountpointIn(error) : {}),
+    });
   }
+}
+
+/**
+ * Podman (4.3) looks at the status only: with 200 and an `Err` it takes a volume for made that is not. Docker sends `accept`
+ * and no content type, podman the other way round; Docker takes `Err` with either status.
+ */
+function readsOnlyStatus({ headers }: IncomingMessage): boolean {
+  const { accept, 'content-type': type = '', 'user-agent': agent = '' } = headers;
+  return (
+    accept === undefined && type.startsWith('application/vnd.docker.plugins') && agent.startsWith('Go-http-client')
+  );
 }
 
 /** A mount that came too late has an empty mount point in its answer, an unknown volume has none (contract 5). */

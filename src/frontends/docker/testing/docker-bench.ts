@@ -13,6 +13,13 @@ export interface PluginAnswer {
   readonly body: unknown;
 }
 
+/** Headers that tell clients apart. */
+const DOCKER = { accept: 'application/vnd.docker.plugins.v1.2+json', 'user-agent': 'Go-http-client/1.1' };
+export const PODMAN = {
+  'content-type': 'application/vnd.docker.plugins.v1.1+json',
+  'user-agent': 'Go-http-client/1.1',
+};
+
 /** A plugin's socket over a fake cluster, and what Docker sends it. */
 export class DockerBench {
   readonly cluster: VolumesBench;
@@ -67,10 +74,15 @@ export class DockerBench {
     await this.#volumes?.close();
   }
 
-  send(method: string, path: string, text: string, signal?: AbortSignal): Promise<PluginAnswer> {
+  send(
+    method: string,
+    path: string,
+    text: string,
+    signal?: AbortSignal,
+    client: Readonly<Record<string, string>> = DOCKER,
+  ): Promise<PluginAnswer> {
     return new Promise((resolve, reject) => {
-      // As Docker does.
-      const headers = { accept: 'application/vnd.docker.plugins.v1.2+json', 'content-length': Buffer.byteLength(text) };
+      const headers = { ...client, 'content-length': Buffer.byteLength(text) };
       const options = { socketPath: this.socketPath, method, path, headers, agent: false as const };
       const sent = request({ ...options, ...(signal === undefined ? {} : { signal }) }, (response) => {
         let body = '';
