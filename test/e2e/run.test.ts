@@ -94,7 +94,9 @@ describe.each(BACKENDS)('flocker run, %s backend', (backend) => {
     expect(tried.stdout).toMatch(/text\n$/);
   });
 
-  it.each(['SIGKILL', 'SIGTERM'] as const)('goes on while its agent is ended with %s', async (signal) => {
+  // How the agent ends makes no difference to the storage.
+  const signals = backend === BACKENDS[0] ? (['SIGKILL', 'SIGTERM'] as const) : (['SIGKILL'] as const);
+  it.each(signals)('goes on while its agent is ended with %s', async (signal) => {
     const name = named();
     // A file that stays open, and one that is opened again and again.
     const script =
