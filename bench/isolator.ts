@@ -4,10 +4,11 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { flockerCommand } from '../src/bin/flocker-command.ts';
-import { startCluster } from '../src/cli/up/start-cluster.ts';
+import { type RunningCluster, startCluster } from '../src/cli/up/start-cluster.ts';
 import { systemClock } from '../src/kit/clock.ts';
 import { rounded, timed } from './figures.ts';
 import { benchOptions } from './options.ts';
+import { cpuMs } from './processes.ts';
 
 const WIDTHS = [1, 16] as const;
 /** So many containers a round for each that is in flight. */
@@ -32,9 +33,8 @@ export async function isolator(args: readonly string[]): Promise<void> {
     flocker: flockerCommand,
   });
   try {
-    const socketPath = cluster.json.nodes[0]?.isolator ?? '';
     const figures: Record<string, Readonly<Record<string, number>>> = {};
-    for (const width of WIDTHS) figures[`in flight ${width}`] = await measure(socketPath, directory, rounds, width);
+    for (const width of WIDTHS) figures[`in flight ${width}`] = await measure(cluster, directory, rounds, width);
     process.stdout.write(json ? `${JSON.stringify(figures)}\n` : table(figures));
   } finally {
     await cluster.stop();
@@ -43,15 +43,19 @@ export async function isolator(args: readonly string[]): Promise<void> {
 }
 
 async function measure(
-  socketPath: string,
+  cluster: RunningCluster,
   directory: string,
   rounds: number,
   width: number,
 ): Promise<Readonly<Record<string, number>>> {
+  const { nodes, pids } = cluster.json;
+  const socketPath = nodes[0]?.isolator ?? '';
+  const usedMs = async (): Promise<number[]> => Promise.all([nodes[0]?.pid ?? 0, pids.control ?? 0].map(cpuMs));
   const lanes = Array.from({ length: width }, (_, lane) => lane);
   // Made, and mounted here, before it counts.
   await Promise.all(lanes.map((lane) => container(socketPath, directory, `bench-${lane}`)));
   const times: { prepareMs: number; cleanupMs: number }[] = [];
+  const [agentBeforeMs = 0, controlBeforeMs = 0] = await usedMs();
   const startedMs = performance.now();
   await Promise.all(
     lanes.map(async (lane) => {
@@ -60,6 +64,7 @@ async function measure(
     }),
   );
   const seconds = (performance.now() - startedMs) / 1000;
+  const [agentAfterMs = 0, controlAfterMs = 0] = await usedMs();
   const both = times.map(({ prepareMs, cleanupMs }) => prepareMs + cleanupMs);
   return {
     containers: times.length,
@@ -77,6 +82,8 @@ async function measure(
         0.5,
       ),
     ),
+    agent_cpu_ms: rounded((agentAfterMs - agentBeforeMs) / times.length),
+    control_cpu_ms: rounded((controlAfterMs - controlBeforeMs) / times.length),
     per_second: rounded(times.length / seconds),
   };
 }

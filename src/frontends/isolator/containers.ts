@@ -40,7 +40,7 @@ export class Containers {
       const note = noteOf(volumes, holderId);
       if (note?.bootId === bootId) return;
       logger.info({ holder: holderId }, 'a container of before the machine was restarted gives up its volumes');
-      if (note !== undefined) await unmakePlaces(note.places);
+      if (note !== undefined) unmakePlaces(note.places);
       await volumes.release(holderId);
     });
     await Promise.all(ends);
@@ -128,7 +128,7 @@ export class Containers {
     const { volumes } = this.#options;
     const note = noteOf(volumes, holderId);
     // First, as what has to be removed is known only while the holder is.
-    if (note !== undefined) await unmakePlaces(note.places);
+    if (note !== undefined) unmakePlaces(note.places);
     const deleteOnExit = new Set(doomed ?? note?.deleteOnExit ?? []);
     await volumes.release(holderId, { deleteIfCreatedByHolder: deleteOnExit });
   }

@@ -1,5 +1,15 @@
-import { constants } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, readlink, rmdir } from 'node:fs/promises';
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readlinkSync,
+  rmdirSync,
+} from 'node:fs';
 import { errorCode } from '../../kit/coded-error.ts';
 import { IsolatorError } from './isolator-error.ts';
 
@@ -10,6 +20,9 @@ export interface Walked {
   /** Names that do not exist yet, below that. */
   readonly missing: readonly string[];
 }
+
+// The calls here are not asynchronous: each is a matter of microseconds in the Mesos agent's own directory, and through
+// libuv's pool a dozen of them would take longer than everything else that a container needs.
 
 const DIRECTORY_ONLY = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 const MOST_LINKS = 40;
@@ -24,18 +37,18 @@ interface Step {
  * meanwhile can lead out. `links`: a symbolic link is refused, or followed as something with `root` as its root directory
  * would see it. Fails with `bad_path`; changes nothing.
  */
-export async function walk(root: string, names: readonly string[], links: 'refuse' | 'inside'): Promise<Walked> {
-  const open = await OpenDirectories.at(root);
+export function walk(root: string, names: readonly string[], links: 'refuse' | 'inside'): Walked {
+  const open = OpenDirectories.at(root);
   try {
     const steps: Step[] = names.map((name) => ({ name, fromLink: false }));
     for (let linkCount = 0; ; ) {
       const step = steps.shift();
       if (step === undefined) return { present: open.names, missing: [] };
       if (step.name === '..') {
-        await open.leave();
+        open.leave();
         continue;
       }
-      const found = await open.enter(step.name);
+      const found = open.enter(step.name);
       if (found === 'entered') continue;
       if (found === 'missing') {
         const rest = [step, ...steps];
@@ -46,38 +59,38 @@ export async function walk(root: string, names: readonly string[], links: 'refus
       linkCount += 1;
       if (links === 'refuse') refuse(`has a symbolic link in it, ${open.text(step.name)}`);
       if (linkCount > MOST_LINKS) refuse('has too many symbolic links in it');
-      if (found.link.startsWith('/')) await open.leaveAll();
+      if (found.link.startsWith('/')) open.leaveAll();
       steps.unshift(...partsOf(found.link).map((name) => ({ name, fromLink: true })));
     }
   } finally {
-    await open.close();
+    open.close();
   }
 }
 
 /** Makes directories `names` below `root`, each with the owner of the one it is in; those present are left as they are. */
-export async function makeDirectories(root: string, names: readonly string[]): Promise<void> {
-  const open = await OpenDirectories.at(root);
+export function makeDirectories(root: string, names: readonly string[]): void {
+  const open = OpenDirectories.at(root);
   try {
     for (const name of names) {
-      const found = await open.enter(name);
-      if (found === 'missing') await open.make(name);
+      const found = open.enter(name);
+      if (found === 'missing') open.make(name);
       else if (found !== 'entered') refuse(`was changed meanwhile, at ${open.text(name)}`);
     }
   } finally {
-    await open.close();
+    open.close();
   }
 }
 
-/** Removes the directory `names` below `root` if it is there, empty, and reached without symbolic links. */
-export async function removeDirectory(root: string, names: readonly string[]): Promise<void> {
+/** Removes the directory `names` below `root` if it is reached without symbolic links. Fails unless it is empty. */
+export function removeDirectory(root: string, names: readonly string[]): void {
   const last = names.at(-1);
-  const open = await OpenDirectories.at(root).catch(() => undefined);
-  if (open === undefined || last === undefined) return;
+  if (last === undefined) return;
+  const open = OpenDirectories.at(root);
   try {
-    for (const name of names.slice(0, -1)) if ((await open.enter(name)) !== 'entered') return;
-    await rmdir(open.within(last)).catch(() => undefined);
+    for (const name of names.slice(0, -1)) if (open.enter(name) !== 'entered') return;
+    rmdirSync(open.within(last));
   } finally {
-    await open.close();
+    open.close();
   }
 }
 
@@ -89,15 +102,15 @@ export function partsOf(path: string): string[] {
 /** A directory and those on the way to it, all open. */
 class OpenDirectories {
   readonly #root: string;
-  readonly #open: { readonly name: string; readonly handle: FileHandle }[];
+  readonly #open: { readonly name: string; readonly fd: number }[];
 
-  private constructor(root: string, handle: FileHandle) {
+  private constructor(root: string, fd: number) {
     this.#root = root;
-    this.#open = [{ name: '', handle }];
+    this.#open = [{ name: '', fd }];
   }
 
-  static async at(root: string): Promise<OpenDirectories> {
-    return new OpenDirectories(root, await open(root, constants.O_RDONLY | constants.O_DIRECTORY));
+  static at(root: string): OpenDirectories {
+    return new OpenDirectories(root, openSync(root, constants.O_RDONLY | constants.O_DIRECTORY));
   }
 
   get names(): string[] {
@@ -111,46 +124,49 @@ class OpenDirectories {
 
   /** The path of `name` in the present directory, wherever that has been moved to: what openat(2) is for. */
   within(name: string): string {
-    return `/proc/self/fd/${this.#open.at(-1)?.handle.fd ?? -1}/${name}`;
+    return `/proc/self/fd/${this.#open.at(-1)?.fd ?? -1}/${name}`;
   }
 
-  async enter(name: string): Promise<'entered' | 'missing' | { readonly link: string }> {
+  enter(name: string): 'entered' | 'missing' | { readonly link: string } {
     try {
-      this.#open.push({ name, handle: await open(this.within(name), DIRECTORY_ONLY) });
+      this.#open.push({ name, fd: openSync(this.within(name), DIRECTORY_ONLY) });
       return 'entered';
     } catch (error) {
       const code = errorCode(error);
       if (code === 'ENOENT') return 'missing';
       if (code !== 'ENOTDIR' && code !== 'ELOOP') throw error;
-      const entry = await lstat(this.within(name)).catch(() => undefined);
-      if (entry?.isSymbolicLink() === true) return { link: await readlink(this.within(name)) };
+      const entry = lstatSync(this.within(name), { throwIfNoEntry: false });
+      if (entry?.isSymbolicLink() === true) return { link: readlinkSync(this.within(name)) };
       return refuse(`is not possible: ${this.text(name)} is not a directory`);
     }
   }
 
-  async make(name: string): Promise<void> {
-    const parent = this.#open.at(-1)?.handle;
-    await mkdir(this.within(name), { mode: 0o755 }).catch((error: unknown) => {
+  make(name: string): void {
+    const parent = this.#open.at(-1)?.fd ?? -1;
+    try {
+      mkdirSync(this.within(name), { mode: 0o755 });
+    } catch (error) {
       if (errorCode(error) !== 'EEXIST') throw error;
-    });
-    if ((await this.enter(name)) !== 'entered') refuse(`was changed meanwhile, at ${this.text(name)}`);
-    const [owner, made] = [await parent?.stat(), this.#open.at(-1)?.handle];
-    if (owner === undefined || made === undefined) return;
-    await made.chown(owner.uid, owner.gid);
-    await made.chmod(0o755);
+    }
+    if (this.enter(name) !== 'entered') refuse(`was changed meanwhile, at ${this.text(name)}`);
+    const made = this.#open.at(-1)?.fd ?? -1;
+    const { uid, gid } = fstatSync(parent);
+    fchownSync(made, uid, gid);
+    fchmodSync(made, 0o755);
   }
 
-  async leave(): Promise<void> {
+  leave(): void {
     if (this.#open.length < 2) refuse('has a symbolic link that leads out of the image');
-    await this.#open.pop()?.handle.close();
+    const left = this.#open.pop();
+    if (left !== undefined) closeSync(left.fd);
   }
 
-  async leaveAll(): Promise<void> {
-    while (this.#open.length > 1) await this.leave();
+  leaveAll(): void {
+    while (this.#open.length > 1) this.leave();
   }
 
-  async close(): Promise<void> {
-    for (const { handle } of this.#open.splice(0)) await handle.close();
+  close(): void {
+    for (const { fd } of this.#open.splice(0)) closeSync(fd);
   }
 }
 

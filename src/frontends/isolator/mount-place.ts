@@ -52,29 +52,36 @@ export async function planPlace(
 }
 
 /** Makes what the plan says is missing. */
-export async function makePlace(place: MountPlace): Promise<void> {
+export function makePlace(place: MountPlace): void {
   const deepest = place.missing.at(-1);
-  if (deepest !== undefined) await makeDirectories(place.root, deepest);
+  if (deepest !== undefined) makeDirectories(place.root, deepest);
 }
 
 /** Removes directories that were made for places, innermost first, unless something is in them. */
-export async function unmakePlaces(places: readonly Pick<MountPlace, 'root' | 'missing'>[]): Promise<void> {
-  for (const { root, missing } of places)
-    for (const names of missing.toReversed()) await removeDirectory(root, names).catch(() => undefined);
+export function unmakePlaces(places: readonly Pick<MountPlace, 'root' | 'missing'>[]): void {
+  for (const { root, missing } of places) {
+    for (const names of missing.toReversed()) {
+      try {
+        removeDirectory(root, names);
+      } catch {
+        // It is in use by then, or Mesos has removed all of it.
+      }
+    }
+  }
 }
 
-async function inSandbox(names: readonly string[], surroundings: Surroundings): Promise<MountPlace> {
+function inSandbox(names: readonly string[], surroundings: Surroundings): MountPlace {
   const { directory, rootfs, sandboxDirectory } = surroundings;
   if (names.length === 0) refuse('is the sandbox itself; name a directory in it');
-  const { present, missing } = await walk(directory, names, 'refuse');
+  const { present, missing } = walk(directory, names, 'refuse');
   // The agent mounts the sandbox there: a link in the image would lead that mount, and ours, elsewhere.
-  if (rootfs !== undefined) await walk(rootfs, partsOf(sandboxDirectory), 'refuse');
+  if (rootfs !== undefined) walk(rootfs, partsOf(sandboxDirectory), 'refuse');
   const target = rootfs === undefined ? join(directory, ...names) : join(rootfs, sandboxDirectory, ...names);
   const seenAt = join(rootfs === undefined ? directory : plainPath(sandboxDirectory), ...names);
   return { target, seenAt, root: directory, missing: growing(present, missing) };
 }
 
-async function inImage(path: string, rootfs: string, surroundings: Surroundings): Promise<MountPlace> {
+function inImage(path: string, rootfs: string, surroundings: Surroundings): MountPlace {
   const { allowedPaths, sandboxDirectory } = surroundings;
   const refuseProtected = (seenAt: string): void => {
     if (isWithin(plainPath(sandboxDirectory), seenAt)) refuse(`would hide the sandbox at ${sandboxDirectory}`);
@@ -82,7 +89,7 @@ async function inImage(path: string, rootfs: string, surroundings: Surroundings)
       refuse('belongs to the system; mount it elsewhere, as in /data');
   };
   refuseProtected(path);
-  const { present, missing } = await walk(rootfs, partsOf(path), 'inside');
+  const { present, missing } = walk(rootfs, partsOf(path), 'inside');
   const names = [...present, ...missing];
   const seenAt = `/${names.join('/')}`;
   refuseProtected(seenAt);
@@ -97,7 +104,7 @@ async function onHost(path: string, { allowedPaths }: Surroundings, mayMakeInTmp
   };
   refuseProtected(path);
   if (mayMakeInTmp && path.startsWith('/tmp/') && (await isMissing(path))) {
-    const { present, missing } = await walk('/tmp', partsOf(path.slice('/tmp'.length)), 'refuse');
+    const { present, missing } = walk('/tmp', partsOf(path.slice('/tmp'.length)), 'refuse');
     await requireSteadyPath(join('/tmp', ...present));
     return { target: path, seenAt: path, root: '/tmp', missing: growing(present, missing) };
   }

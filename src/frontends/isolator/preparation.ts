@@ -87,7 +87,7 @@ export async function prepareVolumes(
     settleOwner(path, { ...task, createdVolume: created }, world.findUser),
   );
   await orAbort(Promise.all(settling), signal);
-  for (const { request, place } of planned) await explained(request, () => makePlace(place));
+  for (const { request, place } of planned) await explained(request, async () => makePlace(place));
   signal.throwIfAborted();
   return {
     clone_namespaces: [CLONE_NEWNS],

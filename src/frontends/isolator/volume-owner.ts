@@ -34,12 +34,13 @@ export async function settleOwner(
   task: { readonly user: string; readonly sandbox: string; readonly createdVolume: boolean },
   find: FindUser,
 ): Promise<void> {
+  if (task.user === 'root') return;
   const root = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
     const { uid, gid, mode } = await root.stat();
     // Open to everybody is how the node agent leaves a new volume, also one whose maker failed before it came here.
     const unowned = uid === 0 && gid === 0 && (task.createdVolume || (mode & 0o7777) === 0o777);
-    if (unowned && task.user !== 'root' && (await isEmpty(root))) {
+    if (unowned && (await isEmpty(root))) {
       const { uid: toUid, gid: toGid } = (await find(task.user)) ?? (await stat(task.sandbox));
       await root.chown(toUid, toGid);
     }
