@@ -48,6 +48,8 @@ export interface AgentConfig {
   readonly mountRoot: string;
   /** Directory of the ledger of holders. */
   readonly statePath: string;
+  /** Directory of second, read-only mounts of volumes. */
+  readonly readOnlyPath: string;
   /** Unix socket for programs on this machine. */
   readonly socketPath: string;
   /** Unix socket for the Mesos isolator's module. */
@@ -87,6 +89,7 @@ export function parseAgentConfig(text: string, path: string): AgentConfig {
   }
   const file: Static<typeof AgentYml> = parsed;
   const { mount_root: mountRoot = '/flocker', ...backend } = file.dataset ?? {};
+  const statePath = file.node?.['state-path'] ?? '/var/lib/flocker/agent';
   return {
     control: {
       hostname: file['control-service'].hostname,
@@ -95,7 +98,8 @@ export function parseAgentConfig(text: string, path: string): AgentConfig {
     },
     dataset: file.dataset === undefined ? undefined : backend,
     mountRoot,
-    statePath: file.node?.['state-path'] ?? '/var/lib/flocker/agent',
+    statePath,
+    readOnlyPath: `${statePath.replace(/\/+$/, '')}/read-only`,
     socketPath: file.node?.socket ?? '/run/flocker/agent.sock',
     isolatorSocketPath: file.node?.['isolator-socket'] ?? '/run/flocker/isolator.sock',
     isolator: readIsolatorSection(file.isolator, (problem) => {

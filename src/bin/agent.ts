@@ -6,6 +6,8 @@ import { openBackend } from '../agent/backends/open-backend.ts';
 import { ControlLink } from '../agent/control-link.ts';
 import { Convergence } from '../agent/convergence.ts';
 import { readBootId, readEra } from '../agent/era.ts';
+import { loadKernel } from '../agent/host/kernel.ts';
+import { ReadOnlyViews } from '../agent/host/read-only-views.ts';
 import { connectFlocker } from '../client/connect-flocker.ts';
 import { serveDocker } from '../frontends/docker/serve-docker.ts';
 import { dvdcliCalls } from '../frontends/dvdcli/dvdcli-calls.ts';
@@ -54,7 +56,10 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
   const profiles = storage === undefined ? {} : { knownProfiles: () => storage.profiles };
   const local = await serveLocal({
     ...{ volumes, socketPath: config.socketPath, processes: new ProcessTable(), clock, logger, ...profiles },
-    calls: dvdcliCalls({ volumes, bootId, allowOverwrite: config.allowOverwrite, clock, logger, ...profiles }),
+    calls: dvdcliCalls({
+      ...{ volumes, bootId, allowOverwrite: config.allowOverwrite, clock, logger, ...profiles },
+      ...(process.getuid?.() === 0 ? { readOnly: new ReadOnlyViews(loadKernel(), config.readOnlyPath) } : {}),
+    }),
   });
   const isolator = await serveIsolator({
     ...{ volumes, socketPath: config.isolatorSocketPath, settings: config.isolator, clock, logger },

@@ -45,14 +45,26 @@ export class LastingHolders {
     return this.#options.volumes.holdings(holderId).filter((holding) => this.#answered(holding));
   }
 
-  /** As {@link Volumes.acquire}; resolves once it is on disk that the volume is held. */
-  async acquire(holder: Holder, spec: VolumeSpec, signal: AbortSignal): Promise<AcquiredVolume> {
+  /**
+   * As {@link Volumes.acquire}; resolves once it is on disk that the volume is held. What `prepare` does comes before that, and
+   * when it fails the volume is not held.
+   */
+  async acquire(
+    holder: Holder,
+    spec: VolumeSpec,
+    signal: AbortSignal,
+    prepare: (acquired: AcquiredVolume) => Promise<void> = () => Promise.resolve(),
+  ): Promise<AcquiredVolume> {
     const { volumes, prefix } = this.#options;
     if (!holder.id.startsWith(prefix))
       throw new VolumeError('bad_holder', `${holder.id} does not begin with ${prefix}`);
     const acquired = await volumes.acquire(holder, spec, signal);
-    if (this.held(holder.id).some(({ volume }) => volume === spec.name)) return acquired;
+    if (this.held(holder.id).some(({ volume }) => volume === spec.name)) {
+      await prepare(acquired);
+      return acquired;
+    }
     try {
+      await prepare(acquired);
       await volumes.note(holder.id, this.#note);
       signal.throwIfAborted();
     } catch (error) {

@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { FlockerClient } from '../../src/client/flocker-client.ts';
 import { LocalClient } from '../../src/frontends/local/local-client.ts';
@@ -9,6 +11,8 @@ import { eventually } from './support/eventually.ts';
 import { type Ended, type Program, start } from './support/program.ts';
 import { BACKENDS, UpCluster } from './support/up.ts';
 
+const isRoot = process.getuid?.() === 0;
+const run = promisify(execFile);
 const soon = (): AbortSignal => AbortSignal.timeout(10_000);
 const SAID = /^time="[^"]+" level=info msg="(.+)" volumeName=.+\n$/;
 
@@ -106,47 +110,41 @@ describe.each(BACKENDS)('dvdcli, as the stock docker/volume isolator runs it, %s
     await released(2, 'lasting');
   });
 
-  it.each([0, 150, 300])(
-    'finishes when the agent is killed %d ms after the beginning',
-    async (delayMs) => {
-      const name = `agent-${delayMs}`;
-      const mounting = mounted(1, name);
-      await pause(delayMs);
-      await cluster.kill(1);
-      const path = await mounting;
-      expect(await holders(1)).toEqual([`dvdcli/${name}`]);
-      await writeFile(join(path, 'text'), name);
-      const ending = released(1, name);
-      await pause(delayMs / 2);
-      await cluster.kill(1);
-      await ending;
-      expect(await readFile(join(await mounted(2, name), 'text'), 'utf8')).toBe(name);
-      await released(2, name);
-    },
-  );
+  it.each([0, 150, 300])('finishes when the agent is killed %d ms after the beginning', async (delayMs) => {
+    const name = `agent-${delayMs}`;
+    const mounting = mounted(1, name);
+    await pause(delayMs);
+    await cluster.kill(1);
+    const path = await mounting;
+    expect(await holders(1)).toEqual([`dvdcli/${name}`]);
+    await writeFile(join(path, 'text'), name);
+    const ending = released(1, name);
+    await pause(delayMs / 2);
+    await cluster.kill(1);
+    await ending;
+    expect(await readFile(join(await mounted(2, name), 'text'), 'utf8')).toBe(name);
+    await released(2, name);
+  });
 
-  it.each([80, 160, 240])(
-    'leaves nothing when dvdcli is killed %d ms after the beginning',
-    async (delayMs) => {
-      const name = `killed-${delayMs}`;
-      const mounting = await dvdcli(
-        1,
-        'mount',
-        '--volumedriver=flocker',
-        `--volumename=${name}`,
-        '--volumeopts=size=0.1',
-      );
-      await pause(delayMs);
-      mounting.kill('SIGKILL');
-      await mounting.ended;
-      // The Mesos agent does this when it is back. A volume that was never made is one it does not know.
-      const ended = await unmount(1, name);
-      if (ended.status !== 0) expect(ended.stderr).toContain(`there is no volume ${name}`);
-      await eventually(async () => expect(await holders(1)).toEqual([]));
-      await mounted(2, name);
-      await released(2, name);
-    },
-  );
+  it.each([80, 160, 240])('leaves nothing when dvdcli is killed %d ms after the beginning', async (delayMs) => {
+    const name = `killed-${delayMs}`;
+    const mounting = await dvdcli(
+      1,
+      'mount',
+      '--volumedriver=flocker',
+      `--volumename=${name}`,
+      '--volumeopts=size=0.1',
+    );
+    await pause(delayMs);
+    mounting.kill('SIGKILL');
+    await mounting.ended;
+    // The Mesos agent does this when it is back. A volume that was never made is one it does not know.
+    const ended = await unmount(1, name);
+    if (ended.status !== 0) expect(ended.stderr).toContain(`there is no volume ${name}`);
+    await eventually(async () => expect(await holders(1)).toEqual([]));
+    await mounted(2, name);
+    await released(2, name);
+  });
 
   it.each([120, 240])('leaves nothing when both are killed %d ms after the beginning', async (delayMs) => {
     const name = `both-${delayMs}`;
@@ -155,7 +153,7 @@ describe.each(BACKENDS)('dvdcli, as the stock docker/volume isolator runs it, %s
       'mount',
       '--volumedriver=flocker',
       `--volumename=${name}`,
-      '--volumeopts=size=0.1',
+      `--volumeopts=size=0.1,access=${isRoot ? 'ro' : 'rw'}`,
     );
     await pause(delayMs);
     mounting.kill('SIGKILL');
@@ -168,6 +166,35 @@ describe.each(BACKENDS)('dvdcli, as the stock docker/volume isolator runs it, %s
     await eventually(async () => expect(await holders(1)).toEqual([]));
     await mounted(2, name);
     await released(2, name);
+  });
+
+  it.runIf(isRoot)('mounts read-only, through restarts, and lets go of it', async () => {
+    const path = await mounted(1, 'readable');
+    await writeFile(join(path, 'text'), 'kept');
+    await released(1, 'readable');
+
+    const readOnly = await mounted(1, 'readable', 'access=ro');
+    expect(readOnly).not.toBe(path);
+    const keeps = async (): Promise<void> => {
+      expect(await readFile(join(readOnly, 'text'), 'utf8')).toBe('kept');
+      await expect(writeFile(join(readOnly, 'text'), 'lost')).rejects.toMatchObject({ code: 'EROFS' });
+    };
+    await keeps();
+    const asked = await (await dvdcli(1, 'path', '--volumedriver=flocker', '--volumename=readable')).ended;
+    expect(asked).toMatchObject({ status: 0, stdout: `${readOnly}\n` });
+    // As the isolator goes on: a bind mount in a mount namespace of the task.
+    const script = 'mount --rbind "$1" /mnt && cat /mnt/text && ! touch /mnt/new 2>/dev/null';
+    const task = await run('unshare', ['--mount', '--propagation', 'slave', 'sh', '-ec', script, 'sh', readOnly]);
+    expect(task.stdout).toBe('kept');
+    await cluster.kill(1);
+    await keeps();
+    expect(await mounted(1, 'readable', 'access=ro')).toBe(readOnly);
+
+    await released(1, 'readable');
+    await expect(stat(readOnly)).rejects.toMatchObject({ code: 'ENOENT' });
+    const there = await mounted(2, 'readable');
+    expect(await readFile(join(there, 'text'), 'utf8')).toBe('kept');
+    await released(2, 'readable');
   });
 
   it('ends with 1 and nothing on standard output when a volume cannot be had, and unmounts it all the same', async () => {

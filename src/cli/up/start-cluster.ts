@@ -2,7 +2,10 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openBackend } from '../../agent/backends/open-backend.ts';
 import { teardownNode } from '../../agent/backends/teardown.ts';
+import { loadKernel } from '../../agent/host/kernel.ts';
+import { ReadOnlyViews } from '../../agent/host/read-only-views.ts';
 import { writeFileDurably } from '../../kit/atomic-file.ts';
+import { errorText } from '../../kit/coded-error.ts';
 import { withDeadline } from '../../kit/deadline.ts';
 import { DaemonProcess } from './daemon-process.ts';
 import { type ClusterLayout, clusterLayout } from './layout.ts';
@@ -106,7 +109,11 @@ export async function startCluster(options: StartClusterOptions): Promise<Runnin
     await writing;
     const left: string[] = [];
     for (const [index, { uuid }] of settings.nodes.entries()) {
-      const { mountRoot } = layout.node(index + 1);
+      const { mountRoot, state } = layout.node(index + 1);
+      if (options.isRoot) {
+        const views = new ReadOnlyViews(loadKernel(), join(state, 'read-only'));
+        await views.remove().catch((error: unknown) => left.push(errorText(error)));
+      }
       const backend = await openBackend(
         { backend: settings.backend, root_path: layout.volumes },
         { mountRoot, instance: uuid },

@@ -1,5 +1,6 @@
 import { type Static, type TSchema, Type } from 'typebox';
 import type { Clock } from '../../kit/clock.ts';
+import { errorText } from '../../kit/coded-error.ts';
 import { withDeadline } from '../../kit/deadline.ts';
 import type { Logger } from '../../kit/logger.ts';
 import { LastingHolders } from '../../volumes/lasting-holders.ts';
@@ -39,6 +40,13 @@ export interface DvdcliCall {
   readonly answer: (body: unknown, signal: AbortSignal) => Promise<DvdcliAnswer>;
 }
 
+/** Second mounts of volumes that nobody can write through, by dataset. */
+export interface ReadOnlyMounts {
+  open(datasetId: string, path: string): Promise<string>;
+  close(datasetId: string): Promise<void>;
+  closeOthers(datasetIds: ReadonlySet<string>): Promise<void>;
+}
+
 export interface DvdcliCallsOptions {
   readonly volumes: Volumes;
   /** New at every boot of this machine: what was mounted in earlier ones is not mounted any more. */
@@ -47,6 +55,8 @@ export interface DvdcliCallsOptions {
   readonly knownProfiles?: () => readonly string[];
   /** Whether `overwritefs=true` may delete a volume and make it anew. */
   readonly allowOverwrite: boolean;
+  /** Without, `access=ro` is refused. */
+  readonly readOnly?: ReadOnlyMounts;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -79,7 +89,7 @@ export function dvdcliCalls(options: DvdcliCallsOptions): readonly DvdcliCall[] 
     call('mount', MakeBody, (body, soon) => commands.mount(body, soon)),
     call('unmount', NameBody, (body, soon) => commands.unmount(body, soon)),
     call('path', NameBody, async ({ name }, soon) => {
-      const path = options.volumes.heldPath(name) ?? (await catalog.get(name, soon)).path;
+      const path = (await commands.path(name)) ?? (await catalog.get(name, soon)).path;
       return { lines: path === null ? [] : [path], notes: [] };
     }),
     call('get', NameBody, async ({ name }, soon) => ({ lines: [(await catalog.get(name, soon)).name], notes: [] })),
@@ -100,6 +110,15 @@ class Commands {
     const { volumes, bootId, clock, logger } = options;
     this.#options = options;
     this.#holders = new LastingHolders({ volumes, prefix: PREFIX, bootId, clock, logger });
+    // What an earlier process made and did not answer, or did not end.
+    const needed = volumes
+      .list()
+      .flatMap(({ datasetId, holders }) =>
+        holders.some(({ holderId }) => this.#holders.held(holderId).length > 0) ? [datasetId] : [],
+      );
+    options.readOnly?.closeOthers(new Set(needed)).catch((error: unknown) => {
+      logger.warn({ error: errorText(error) }, 'could not end read-only mounts of an earlier time');
+    });
   }
 
   async create({ name, options }: MakeBody, signal: AbortSignal): Promise<DvdcliAnswer> {
@@ -124,14 +143,19 @@ class Commands {
 
   async #mount({ name, options, explicit_create }: MakeBody, signal: AbortSignal): Promise<DvdcliAnswer> {
     const parsed = parseDvdcliOptions(name, options);
-    if (parsed.wish.mode === 'ro')
-      throw new VolumeError('refused', `volume ${name}: access=ro cannot be had here; mount it read-only in the task`);
+    const { readOnly } = this.#options;
+    const isReadOnly = parsed.wish.mode === 'ro';
+    if (isReadOnly && readOnly === undefined)
+      throw new VolumeError('refused', `volume ${name}: access=ro needs a node agent that runs as root`);
     const asked = this.#spec(name, parsed, explicit_create === true ? 'never' : 'auto');
     const holder = { id: `${PREFIX}${name}`, detail: 'dvdcli mount' };
     const anew = parsed.overwrite && this.#holders.held(holder.id).length === 0;
     const spec = anew ? { ...(await this.#remove(name, signal)), ...asked, create: 'auto' as const } : asked;
-    const { path, notes } = await this.#holders.acquire(holder, spec, signal);
-    return { lines: [path], notes: [...parsed.notes, ...notes] };
+    let shown: string | undefined;
+    const { path, notes } = await this.#holders.acquire(holder, spec, signal, async (acquired) => {
+      if (isReadOnly) shown = await this.#open(name, acquired.datasetId, acquired.path);
+    });
+    return { lines: [shown ?? path], notes: [...parsed.notes, ...notes] };
   }
 
   /**
@@ -152,12 +176,38 @@ class Commands {
         return { lines: [], notes: [`${error.message}; the volume was not mounted here`] };
       }
     }
+    // Before the lease is given up: while it is mounted the volume cannot leave this node.
+    for (const { datasetId } of volumes.holdings(`${PREFIX}${name}`)) await this.#close(name, datasetId);
     const leftMs = Math.max(1, RELEASE_TIMEOUT_MS - (clock.monotonicMs() - startedMs));
     if (await this.#holders.release(`${PREFIX}${name}`, leftMs)) return { lines: [], notes: [] };
     return {
       lines: [],
       notes: [`volume ${name} is unmounted; giving up its lease takes longer and goes on by itself`],
     };
+  }
+
+  /** Where the volume is for who mounted it; undefined when it is not mounted by dvdcli. */
+  async path(name: string): Promise<string | undefined> {
+    const path = this.#options.volumes.heldPath(name);
+    const [held] = this.#holders.held(`${PREFIX}${name}`);
+    if (path === undefined || held?.mode !== 'ro') return path;
+    return this.#open(name, held.datasetId, path);
+  }
+
+  async #open(name: string, datasetId: string, path: string): Promise<string | undefined> {
+    try {
+      return await this.#options.readOnly?.open(datasetId, path);
+    } catch (error) {
+      throw new VolumeError('refused', `volume ${name} could not be mounted read-only: ${errorText(error)}`);
+    }
+  }
+
+  async #close(name: string, datasetId: string): Promise<void> {
+    try {
+      await this.#options.readOnly?.close(datasetId);
+    } catch (error) {
+      throw new VolumeError('in_use', `volume ${name} is still used through its read-only mount: ${errorText(error)}`);
+    }
   }
 
   /** Removes a volume that is to be made anew; resolves with what it was like. */

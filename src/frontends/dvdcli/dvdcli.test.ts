@@ -155,6 +155,22 @@ describe('mount and unmount', () => {
     expect(await bench.run('mount', 'db', '--volumeopts=overwritefs=true')).toMatchObject({ stdout: anew.stdout });
   });
 
+  it('refuse access=ro where the agent cannot mount, and give back what they took when it fails', async () => {
+    expect(await bench.run('mount', 'db', '--volumeopts=access=ro')).toEqual(
+      failed(/needs a node agent that runs as root/),
+    );
+    await bench.stopAgent();
+    const readOnly = {
+      open: (): Promise<string> => Promise.reject(new Error('the kernel refuses')),
+      close: (): Promise<void> => Promise.resolve(),
+      closeOthers: (): Promise<void> => Promise.resolve(),
+    };
+    await bench.startAgent({ readOnly });
+    expect(await bench.run('mount', 'db', '--volumeopts=access=ro')).toEqual(failed(/the kernel refuses/));
+    await vi.waitFor(() => expect(bench.holders).toEqual([]));
+    expect(bench.leases).toBe(0);
+  });
+
   it('do not take a volume from another node', async () => {
     const elsewhere = await bench.cluster.volumes(bench.cluster.flocker.addNode());
     await elsewhere.acquire({ id: 'dvdcli/db', detail: 'elsewhere' }, spec('db'), soon());
