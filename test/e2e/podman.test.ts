@@ -109,7 +109,8 @@ describe.skipIf(why !== '')(`podman runs containers with volumes${why === '' ? '
 
   it('holds the volume for each container, and through a restart of the agent', async () => {
     expect(await create(one, 'shared', 'size=64MiB')).toMatchObject({ status: 0 });
-    const script = 'echo started; while [ ! -e /data/stop ]; do busybox sleep 0.1 || exit 1; done; busybox cat /data/text';
+    const script =
+      'echo started; while [ ! -e /data/stop ]; do busybox sleep 0.1 || exit 1; done; busybox cat /data/text';
     const containers = [1, 2].map(() =>
       one.start('run', '--rm', ...LIMITS, '-v', 'shared:/data', IMAGE, '/bin/sh', '-c', script),
     );
