@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type StoryTeller, tellStory, whereThingsAre } from '../cli/story.ts';
+import { type StoryStep, type StoryTeller, tellStory, whereThingsAre } from '../cli/story.ts';
 import { type RunningCluster, startCluster } from '../cli/up/start-cluster.ts';
 import { systemClock } from '../kit/clock.ts';
 import { errorText } from '../kit/coded-error.ts';
@@ -33,11 +33,13 @@ async function main(once: boolean, json: boolean): Promise<number> {
   if (!isRoot)
     say('Without root: the directory backend instead of filesystems of their own, tasks in a user namespace.\n');
   const directory = await mkdtemp(join(tmpdir(), 'flocker-'));
+  const steps: StoryStep[] = [];
   let cluster: RunningCluster | undefined;
+  let status = 0;
   try {
-    const steps = await tellStory({
+    await tellStory({
       clock: systemClock,
-      teller: teller(say),
+      teller: teller(say, steps),
       flocker: flockerCommand,
       signal: interrupted.signal,
       start: () =>
@@ -64,19 +66,19 @@ async function main(once: boolean, json: boolean): Promise<number> {
         interrupted.signal.addEventListener('abort', resolve, { once: true });
       });
     } else say('\nThe task kept its data.');
-    return 0;
   } catch (error) {
     // What was cut off says only that; the reason is what a person did.
     const why = errorText(interrupted.signal.aborted ? interrupted.signal.reason : error);
-    if (json) process.stdout.write(`${JSON.stringify({ ok: false, error: why, steps: [] })}\n`);
+    if (json) process.stdout.write(`${JSON.stringify({ ok: false, error: why, steps })}\n`);
     process.stderr.write(interrupted.signal.aborted ? `\n${why}\n` : `\nThis did not work: ${why}\n`);
     if (cluster !== undefined && !once) process.stderr.write(`The logs are in ${cluster.logsPath}\n`);
-    return interrupted.signal.aborted ? 130 : 1;
-  } finally {
-    const left = (await cluster?.stop()) ?? [];
-    for (const text of left) process.stderr.write(`left behind: ${text}\n`);
-    if (left.length === 0) await rm(directory, { recursive: true, force: true });
+    status = interrupted.signal.aborted ? 130 : 1;
   }
+  const left = (await cluster?.stop()) ?? [];
+  for (const text of left) process.stderr.write(`left behind: ${text}\n`);
+  if (left.length > 0) return 1;
+  await rm(directory, { recursive: true, force: true });
+  return status;
 }
 
 function tryIt(cluster: RunningCluster): string {
@@ -90,9 +92,12 @@ function tryIt(cluster: RunningCluster): string {
   ].join('\n');
 }
 
-function teller(say: (text: string) => void): StoryTeller {
+function teller(say: (text: string) => void, steps: StoryStep[]): StoryTeller {
   return {
     began: (title) => say(`• ${title} …`),
-    ended: ({ ms }, detail) => say(`  ${String(ms).padStart(7)} ms  ${detail}`),
+    ended: (step, detail) => {
+      steps.push(step);
+      say(`  ${String(step.ms).padStart(7)} ms  ${detail}`);
+    },
   };
 }
