@@ -91,7 +91,10 @@ export class Pursuit {
     const guess = this.#earlier?.datasetId ?? this.#world.lastSeen.get(this.spec.name);
     const recorded = guess === undefined ? undefined : this.#intend(guess, false);
     // Only reading, so it need not wait for the disk.
-    let found = await Promise.all([this.#tried(() => this.#find()), recorded]).then(([first]) => first);
+    const finding = this.#tried(() => this.#find());
+    // What was here before most likely is what the name means still: its lease is asked for while that is looked up.
+    const leasing = guess === undefined ? undefined : this.#leaseEarly(guess, recorded);
+    let [found] = await Promise.all([finding, recorded, leasing]);
     for (let attempt = 0; ; attempt += 1) {
       this.#stop.signal.throwIfAborted();
       const now = found;
@@ -100,6 +103,13 @@ export class Pursuit {
       await this.#rest(outcome, attempt);
       found = await this.#tried(() => this.#find());
     }
+  }
+
+  /** Asks for the lease of a guess once the intent is on disk. What comes of it is seen when the lease is taken in earnest. */
+  async #leaseEarly(guess: DatasetId, recorded: Promise<unknown> | undefined): Promise<void> {
+    if (!this.#world.confirmsMounts) return;
+    await recorded;
+    await this.#world.leases.take(guess).catch(() => undefined);
   }
 
   /** Turns an error that may pass into an obstacle. */
