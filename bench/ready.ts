@@ -18,6 +18,8 @@ import { shellSteps } from './shell-steps.ts';
 const SIZE_BYTES = 2 ** 30;
 const ROUND_TIMEOUT_MS = 60_000;
 const IDLE_MS = 5_000;
+/** After work, before idleness is measured. */
+const SETTLE_MS = 2_000;
 /** A node nobody has: a dataset moved there is let go and stays unmounted. */
 const NOWHERE = parseNodeId('00000000-0000-4000-8000-000000000000') as NodeId;
 
@@ -72,15 +74,19 @@ async function measure(cluster: RunningCluster, directory: string, rounds: numbe
     times.attachShell.push(shell.attachMs);
     const name = `bench-${round}`;
     const id = await createAndWait(client, first, name, times.create);
-    for (let again = 0; again < 3; again += 1) times.reacquire.push(await reacquire(local, name));
     times.move.push(await timed(() => moveAndWait(client, id, second)));
     await moveAway(client, id);
     times.attach.push(await timed(() => moveAndWait(client, id, first)));
     await client.deleteDataset(id, { kind: 'none' }, limit());
     await client.waitUntilGone(id, limit());
   }
+  // A volume that has been here for a while, asked for by one task after the other.
+  const name = 'bench-local';
+  await createAndWait(client, first, name, []);
+  for (let round = 0; round < 3 * rounds; round += 1) times.reacquire.push(await reacquire(local, name));
   await local.close();
   await client.close();
+  await pause(SETTLE_MS);
   return {
     create: compared(times.create, times.createShell),
     attach: compared(times.attach, times.attachShell),
@@ -143,9 +149,7 @@ async function idleFigures(cluster: RunningCluster): Promise<Figures> {
   const control = pids.control ?? 0;
   const agent = nodes[0]?.pid ?? 0;
   const before = { control: await cpuMs(control), agent: await cpuMs(agent) };
-  await new Promise((resolve) => {
-    setTimeout(resolve, IDLE_MS);
-  });
+  await pause(IDLE_MS);
   const percent = (usedMs: number): number => rounded((usedMs / IDLE_MS) * 100);
   return {
     control: {
@@ -159,6 +163,12 @@ async function idleFigures(cluster: RunningCluster): Promise<Figures> {
 function compared(ours: readonly number[], shell: readonly number[]): Readonly<Record<string, number>> {
   const [oursMs, shellMs] = [median(ours), median(shell)];
   return { ours_ms: rounded(oursMs), shell_ms: rounded(shellMs), ratio: rounded(oursMs / shellMs) };
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
 }
 
 function limit(): AbortSignal {

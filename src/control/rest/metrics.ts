@@ -1,4 +1,5 @@
-import { collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { processUsage } from '../../kit/process-usage.ts';
 import type { ControlService } from '../control-service.ts';
 
 /** Figures of one control service for Prometheus. */
@@ -12,7 +13,6 @@ export interface ControlMetrics {
 /** Builds the metrics of a service; the gauges are read when the page is asked for. */
 export function controlMetrics(service: ControlService): ControlMetrics {
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
   const requests = new Histogram({
     name: 'flocker_control_request_duration_seconds',
     help: 'Time from a request to its answer',
@@ -31,6 +31,19 @@ export function controlMetrics(service: ControlService): ControlMetrics {
     });
     registry.registerMetric(metric);
   };
+  gauge('process_resident_memory_bytes', 'Resident memory', () => processUsage().residentBytes);
+  // prom-client's own process metrics would wake an idle service a hundred times a second.
+  registry.registerMetric(
+    new Counter({
+      name: 'process_cpu_seconds_total',
+      help: 'CPU time used',
+      registers: [],
+      collect() {
+        this.reset();
+        this.inc(processUsage().cpuSeconds);
+      },
+    }),
+  );
   const count = (values: Iterable<unknown>): number => [...values].length;
   gauge('flocker_control_datasets', 'Datasets in the configuration, without deleted ones', () =>
     count([...service.deployment.datasets()].filter(({ deleted }) => !deleted)),
