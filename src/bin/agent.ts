@@ -54,6 +54,13 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
   storage?.link.start();
   const bootId = await readBootId();
   const profiles = storage === undefined ? {} : { knownProfiles: () => storage.profiles };
+  const isolator = await serveIsolator({
+    ...{ volumes, socketPath: config.isolatorSocketPath, settings: config.isolator, clock, logger },
+    node: { id: nodeId, hostname: machineName() },
+    ...(storage === undefined ? {} : { knownProfiles: () => storage.profiles }),
+  });
+  const docker = await serveDocker({ volumes, ...config.docker, bootId, clock, logger, ...profiles });
+  // Last: whoever gets an answer here finds the other sockets too.
   const local = await serveLocal({
     ...{ volumes, socketPath: config.socketPath, processes: new ProcessTable(), clock, logger, ...profiles },
     calls: dvdcliCalls({
@@ -61,12 +68,6 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
       ...(process.getuid?.() === 0 ? { readOnly: new ReadOnlyViews(loadKernel(), config.readOnlyPath) } : {}),
     }),
   });
-  const isolator = await serveIsolator({
-    ...{ volumes, socketPath: config.isolatorSocketPath, settings: config.isolator, clock, logger },
-    node: { id: nodeId, hostname: machineName() },
-    ...(storage === undefined ? {} : { knownProfiles: () => storage.profiles }),
-  });
-  const docker = await serveDocker({ volumes, ...config.docker, bootId, clock, logger, ...profiles });
   logger.info({ node: nodeId, socket: config.socketPath, mountRoot: config.mountRoot }, 'node agent works');
   await storage?.link.firstOrders();
   return {
