@@ -1,13 +1,14 @@
 import { type Static, Type } from 'typebox';
 import { MaximumSizeField, MetadataField, UuidField } from './fields.ts';
 
-/** Body of `POST /v1/configuration/datasets` (contract 1.4.2). */
+/** Body of `POST /v1/configuration/datasets` (contract 1.4.2). `source_snapshot` (an addition): its data to begin with. */
 export const CreateDatasetBody = Type.Object(
   {
     primary: UuidField,
     dataset_id: Type.Optional(UuidField),
     maximum_size: Type.Optional(MaximumSizeField),
     metadata: Type.Optional(MetadataField),
+    source_snapshot: Type.Optional(UuidField),
   },
   { additionalProperties: false },
 );

@@ -45,6 +45,12 @@ export const DatasetInspection = Type.Object({
     Type.Null(),
     Type.Object({ node_uuid: Type.String(), expires: Type.Union([Type.Number(), Type.Null()]) }),
   ]),
+  usage: Type.Optional(
+    Type.Object(
+      { used: Type.Union([Type.Integer(), Type.Null()]), available: Type.Union([Type.Integer(), Type.Null()]) },
+      { description: 'Bytes, as last measured while it was mounted' },
+    ),
+  ),
   problem: Type.Union([ProblemView, Type.Null()], { description: 'Never null while status is pending' }),
 });
 export type DatasetInspection = Static<typeof DatasetInspection>;

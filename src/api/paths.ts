@@ -8,6 +8,8 @@ export const PATHS = {
   leases: '/v1/configuration/leases',
   inspectDatasets: '/v1/inspect/datasets',
   inspectNodes: '/v1/inspect/nodes',
+  snapshots: '/v1/configuration/snapshots',
+  storage: '/v1/state/storage',
   events: '/v1/events',
   openapi: '/v1/openapi.json',
   health: '/health',

@@ -3,7 +3,7 @@ import type { DatasetInspection } from '../api/inspection.ts';
 import type { LeaseBody } from '../api/leases.ts';
 import type { NodeInspection, NodeState } from '../api/nodes.ts';
 import { CodedError } from '../kit/coded-error.ts';
-import type { DatasetId, NodeId } from '../kit/ids.ts';
+import type { DatasetId, NodeId, SnapshotId } from '../kit/ids.ts';
 
 /** A condition for a write; a write whose condition does not hold fails with `condition_failed` and changes nothing. */
 export type Condition =
@@ -19,6 +19,8 @@ export interface NewDataset {
   /** Bytes. */
   readonly maximumSizeBytes?: number;
   readonly metadata: Readonly<Record<string, string>>;
+  /** The snapshot whose data it begins with. Only servers with `additions`. */
+  readonly sourceSnapshot?: SnapshotId;
 }
 
 export interface LeaseRequest {
@@ -94,6 +96,7 @@ export interface FlockerClient {
  * - `needs_action`: `cause` is the server's problem, with its code.
  * - `tls_refused`: the handshake failed; the message says which certificate to look at.
  * - `unreachable`: no connection, or it broke: nothing is known of what the server did.
+ * - `not_supported`: the server lacks this addition. `in_use`: something else still needs it.
  * - `server_failed`: 5xx. `unexpected_answer`: anything the contract does not have.
  */
 export type ClientErrorCode =
@@ -107,6 +110,8 @@ export type ClientErrorCode =
   | 'tls_refused'
   | 'unreachable'
   | 'server_failed'
+  | 'not_supported'
+  | 'in_use'
   | 'unexpected_answer';
 
 /** A request that did not succeed. */

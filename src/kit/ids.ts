@@ -8,6 +8,9 @@ export type DatasetId = Branded<'DatasetId'>;
 /** A node's identity: a lower-case UUIDv4, the part of its certificate's CN after `node-`. */
 export type NodeId = Branded<'NodeId'>;
 
+/** A snapshot's identity: a lower-case UUIDv4. */
+export type SnapshotId = Branded<'SnapshotId'>;
+
 /** The pattern Flocker's schemas use for every UUID: version 4 only, either case. */
 export const UUID_V4_PATTERN = '^[A-Fa-f0-9]{8}-[A-Fa-f0-9]{4}-4[A-Fa-f0-9]{3}-[89abAB][A-Fa-f0-9]{3}-[A-Fa-f0-9]{12}$';
 const UUID_V4 = new RegExp(UUID_V4_PATTERN);
@@ -20,6 +23,11 @@ export function parseDatasetId(text: string): DatasetId | undefined {
 /** The id in lower case, or undefined when `text` is no UUIDv4. */
 export function parseNodeId(text: string): NodeId | undefined {
   return UUID_V4.test(text) ? (text.toLowerCase() as NodeId) : undefined;
+}
+
+/** The id in lower case, or undefined when `text` is no UUIDv4. */
+export function parseSnapshotId(text: string): SnapshotId | undefined {
+  return UUID_V4.test(text) ? (text.toLowerCase() as SnapshotId) : undefined;
 }
 
 /**

@@ -24,6 +24,8 @@ const MEANINGS: Readonly<Record<ClientErrorCode, Meaning>> = {
   needs_action: 'needs_action',
   bad_request: 'refused',
   tls_refused: 'refused',
+  not_supported: 'refused',
+  in_use: 'refused',
   unexpected_answer: 'refused',
   unreachable: 'unreachable',
   server_failed: 'unreachable',

@@ -1,5 +1,6 @@
 import { CodedError } from '../../kit/coded-error.ts';
-import type { DatasetId } from '../../kit/ids.ts';
+import type { DatasetId, SnapshotId } from '../../kit/ids.ts';
+import type { PoolReport, VolumeUsage } from '../../model/storage-state.ts';
 import type { ProblemCode, VolumeState } from '../../model/volume-state.ts';
 
 /** What a volume is made from. */
@@ -7,8 +8,34 @@ export interface VolumeRecipe {
   readonly datasetId: DatasetId;
   /** Bytes asked for; null for {@link DEFAULT_SIZE_BYTES}. Backends round up to their allocation unit. */
   readonly sizeBytes: number | null;
+  /** The snapshot whose data it begins with. Fails with `volume_lost` when the pool does not have it. */
+  readonly source?: SnapshotId;
   /** Dataset metadata: name, profile, filesystem (keys in `model/dataset.ts`). */
   readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** A snapshot as its pool has it. */
+export interface TakenSnapshot {
+  /** Bytes that a volume made from it has at least. */
+  readonly sizeBytes: number;
+  /** Wall clock, milliseconds since the epoch. */
+  readonly takenAtMs: number;
+}
+
+/**
+ * Snapshots of a backend that has them. They live by themselves: neither the volume they were taken of nor volumes made
+ * from them need them, or are needed by them. Idempotent and interruptible like every step of {@link Backend}.
+ */
+export interface SnapshotEngine {
+  /**
+   * Takes a snapshot of a volume that is attached or mounted here, consistent as after a power cut at one instant. Never
+   * called for a volume while another step of it is under way. Fails with `no_space`, `volume_lost`.
+   */
+  take(snapshotId: SnapshotId, datasetId: DatasetId, signal: AbortSignal): Promise<TakenSnapshot>;
+  /** Looks at one snapshot; undefined when the pool does not have it. */
+  find(snapshotId: SnapshotId): Promise<TakenSnapshot | undefined>;
+  /** Destroys a snapshot; fine when there is none. */
+  destroy(snapshotId: SnapshotId, signal: AbortSignal): Promise<void>;
 }
 
 /**
@@ -50,6 +77,17 @@ export interface Backend {
   unmount(datasetId: DatasetId, signal: AbortSignal): Promise<void>;
   /** attached → detached: another node may attach it the next instant. */
   detach(datasetId: DatasetId, signal: AbortSignal): Promise<void>;
+  /**
+   * Makes an attached or mounted volume at least `sizeBytes` large, filesystem included, and keeps it in its state. Fails
+   * with `bad_size`, `no_space`, or `volume_in_use` when it has to be unmounted for that. Absent where volumes cannot grow.
+   */
+  grow?(datasetId: DatasetId, sizeBytes: number, signal: AbortSignal): Promise<void>;
+  /** Absent where the engine has no snapshots. */
+  readonly snapshots?: SnapshotEngine;
+  /** What the pool is like and how full it is; cheap enough to be asked every few seconds. */
+  describePool?(signal: AbortSignal): Promise<PoolReport>;
+  /** How full a mounted volume is; undefined when it is not mounted here. Cheap. */
+  usage?(datasetId: DatasetId, signal: AbortSignal): Promise<VolumeUsage | undefined>;
   /** detached → absent. The only method that destroys data. Refuses anything that is not detached. */
   destroy(datasetId: DatasetId, signal: AbortSignal): Promise<void>;
 }

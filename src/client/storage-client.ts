@@ -1,0 +1,40 @@
+import type { DatasetConfiguration } from '../api/datasets.ts';
+import type { SnapshotView } from '../api/snapshots.ts';
+import type { StorageView } from '../api/storage.ts';
+import type { DatasetId, SnapshotId } from '../kit/ids.ts';
+
+/** A snapshot to be taken. */
+export interface NewSnapshot {
+  readonly datasetId: DatasetId;
+  readonly snapshotId?: SnapshotId;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+/** Which snapshots to list; every field narrows. */
+export interface SnapshotFilter {
+  readonly datasetId?: DatasetId;
+  readonly snapshotId?: SnapshotId;
+  readonly name?: string;
+}
+
+/**
+ * What only our own control service has: storage state, growth, snapshots. On other servers every method fails with
+ * `not_supported`. Every method fails with a `ClientError`, or with the signal's reason.
+ */
+export interface StorageClient {
+  /** Pools, profiles and figures. */
+  storageState(signal: AbortSignal): Promise<StorageView>;
+  /** Asks for more room, in bytes. Fails with `bad_request` for less than the dataset has. */
+  resizeDataset(id: DatasetId, maximumSizeBytes: number, signal: AbortSignal): Promise<DatasetConfiguration>;
+  /** Resolves with the real size once the dataset has at least `sizeBytes`. Fails with `needs_action` when it cannot grow. */
+  waitUntilGrown(id: DatasetId, sizeBytes: number, signal: AbortSignal): Promise<number>;
+  /** Asks for a snapshot; the same id and dataset again gives the same snapshot. Fails with `id_in_use` for another dataset. */
+  createSnapshot(snapshot: NewSnapshot, signal: AbortSignal): Promise<SnapshotView>;
+  listSnapshots(filter: SnapshotFilter, signal: AbortSignal): Promise<SnapshotView[]>;
+  /** Fails with `in_use` while a dataset that is not made yet is to be made from it. A deleted one is fine. */
+  deleteSnapshot(id: SnapshotId, signal: AbortSignal): Promise<SnapshotView>;
+  /** Resolves once the snapshot is `ready`. Fails with `needs_action` when it never will be. */
+  waitForSnapshot(id: SnapshotId, signal: AbortSignal): Promise<SnapshotView>;
+  /** Resolves once the snapshot has left its pool. */
+  waitUntilSnapshotGone(id: SnapshotId, signal: AbortSignal): Promise<void>;
+}
