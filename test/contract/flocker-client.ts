@@ -235,6 +235,21 @@ export function flockerClientContract(
         await client.releaseLease(datasetId, soon());
       });
 
+      it('are taken and a name looked up in one request where the server can', async () => {
+        const name = `förståelse ${randomUUID()}`;
+        const datasetId = await make({ metadata: { name } });
+        const lease = { datasetId, nodeId: here, expiresSeconds: 60 };
+        const found = await client.acquireLeaseAndFind(lease, name, soon());
+        expect(found?.datasets.map((one) => one.dataset_id)).toEqual(
+          (await client.hasAdditions(soon())) ? [datasetId] : undefined,
+        );
+        expect((await client.listLeases(soon())).map((one) => one.dataset_id)).toContain(datasetId);
+        await expect(client.acquireLeaseAndFind({ ...lease, nodeId: there }, name, soon())).rejects.toMatchObject({
+          code: 'lease_held',
+        });
+        await client.releaseLease(datasetId, soon());
+      });
+
       it('hold a move and a deletion back while the dataset is mounted', async () => {
         const moved = await mounted();
         const deleted = await mounted();
