@@ -1,12 +1,10 @@
-import { randomBytes, randomUUID } from 'node:crypto';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
 import { request } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { flockerCommand } from '../src/bin/flocker-command.ts';
-import { type RunningCluster, startCluster } from '../src/cli/up/start-cluster.ts';
-import { systemClock } from '../src/kit/clock.ts';
+import type { RunningCluster } from '../src/cli/up/start-cluster.ts';
 import { rounded, timed } from './figures.ts';
+import { onCluster } from './on-cluster.ts';
 import { benchOptions } from './options.ts';
 import { cpuMs } from './processes.ts';
 
@@ -22,26 +20,11 @@ const WARM_UP_CONTAINERS = 300;
  */
 export async function isolator(args: readonly string[]): Promise<void> {
   const { json, rounds } = benchOptions(args);
-  const directory = await mkdtemp(join(tmpdir(), 'flocker-bench-'));
-  const cluster = await startCluster({
-    directory,
-    nodes: 1,
-    backend: 'loopback',
-    isRoot: true,
-    clock: systemClock,
-    random: Math.random,
-    newUuid: randomUUID,
-    randomBytes: (count) => randomBytes(count),
-    flocker: flockerCommand,
-  });
-  try {
+  await onCluster({ nodes: 1, backend: 'loopback' }, async (cluster, directory) => {
     const figures: Record<string, Readonly<Record<string, number>>> = {};
     for (const width of WIDTHS) figures[`in flight ${width}`] = await measure(cluster, directory, rounds, width);
     process.stdout.write(json ? `${JSON.stringify(figures)}\n` : table(figures));
-  } finally {
-    await cluster.stop();
-    await rm(directory, { recursive: true, force: true });
-  }
+  });
 }
 
 async function measure(
