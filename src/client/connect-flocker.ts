@@ -5,6 +5,7 @@ import type { FlockerClient } from './flocker-client.ts';
 import { Https } from './https.ts';
 import { RestClient } from './rest-client.ts';
 import { StatePolling } from './state-polling.ts';
+import type { StorageClient } from './storage-client.ts';
 import type { TlsIdentity } from './tls-identity.ts';
 
 /** How to reach a Flocker control service, and as whom. */
@@ -31,7 +32,7 @@ export interface FlockerConnection {
  * A client of Flocker's REST API over mutual TLS. Connects with the first request. Throws a ClientError when a URL, the
  * certificates or the key cannot be used.
  */
-export function connectFlocker(connection: FlockerConnection): FlockerClient {
+export function connectFlocker(connection: FlockerConnection): FlockerClient & Pick<StorageClient, 'storageState'> {
   const { clock, random, logger } = connection;
   const requestTimeoutMs = connection.requestTimeoutMs ?? 10_000;
   const https = new Https({

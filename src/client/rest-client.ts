@@ -3,6 +3,7 @@ import type { DatasetInspection } from '../api/inspection.ts';
 import type { LeaseBody } from '../api/leases.ts';
 import type { NodeInspection, NodeState } from '../api/nodes.ts';
 import { PATHS, TAG_HEADER } from '../api/paths.ts';
+import type { StorageView } from '../api/storage.ts';
 import { type DatasetId, type NodeId, parseNodeId } from '../kit/ids.ts';
 import { nameOf } from '../model/dataset.ts';
 import { bodyOf } from './answers.ts';
@@ -22,6 +23,7 @@ import { goneIn, mountedIn, mountsAmong } from './judgements.ts';
 import { onChange } from './passing.ts';
 import { SHAPES, type Shape } from './shapes.ts';
 import type { StatePolling } from './state-polling.ts';
+import type { StorageClient } from './storage-client.ts';
 
 interface RestClientParts {
   readonly https: Https;
@@ -30,7 +32,7 @@ interface RestClientParts {
 }
 
 /** {@link FlockerClient} over HTTPS. */
-export class RestClient implements FlockerClient {
+export class RestClient implements FlockerClient, Pick<StorageClient, 'storageState'> {
   readonly #https: Https;
   readonly #watch: EventWatch;
   readonly #polling: StatePolling;
@@ -125,6 +127,16 @@ export class RestClient implements FlockerClient {
   async inspectNodes(signal: AbortSignal): Promise<NodeInspection[] | undefined> {
     if (!(await this.hasAdditions(signal))) return undefined;
     return this.#get(PATHS.inspectNodes, SHAPES.nodeInspections, signal);
+  }
+
+  async storageState(signal: AbortSignal): Promise<StorageView> {
+    if (!(await this.hasAdditions(signal))) {
+      throw new ClientError(
+        'not_supported',
+        `GET ${PATHS.storage}: this server does not tell the state of its storage`,
+      );
+    }
+    return this.#get(PATHS.storage, SHAPES.storage, signal);
   }
 
   async nodeByEra(era: string, signal: AbortSignal): Promise<NodeId> {

@@ -4,6 +4,7 @@ import { DatasetConfiguration, DatasetState } from '../api/datasets.ts';
 import { ErrorBody } from '../api/errors.ts';
 import { DatasetInspection } from '../api/inspection.ts';
 import { NodeByEra, NodeInspection, NodeState } from '../api/nodes.ts';
+import { StorageView } from '../api/storage.ts';
 
 /** What an answer has to look like. */
 export interface Shape<T> {
@@ -31,6 +32,7 @@ export const SHAPES = {
   inspection: Compile(DatasetInspection),
   inspections: Compile(Type.Array(DatasetInspection)),
   nodeInspections: Compile(Type.Array(NodeInspection)),
+  storage: Compile(StorageView),
   /** Only whether the server has the addition at all. */
   anyArray: Compile(Type.Array(Type.Unknown())),
   error: Compile(ErrorBody),

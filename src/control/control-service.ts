@@ -1,4 +1,4 @@
-import type { Hello, Report } from '../api/agent-channel.ts';
+import type { Hello, Report, StorageReport } from '../api/agent-channel.ts';
 import type { CreateDatasetBody, DatasetConfiguration, MoveDatasetBody } from '../api/datasets.ts';
 import type { LeaseBody } from '../api/leases.ts';
 import type { Clock } from '../kit/clock.ts';
@@ -15,6 +15,7 @@ import { DurableDeployment } from './durable-deployment.ts';
 import { EventHub } from './event-hub.ts';
 import { LeaseClock } from './lease-clock.ts';
 import { type Wish, wishFor } from './orders.ts';
+import { poolView } from './storage-view.ts';
 import type { Json, Store } from './store/store.ts';
 import { inspectionOf, nodeInspection } from './views.ts';
 
@@ -135,6 +136,19 @@ export class ControlService {
       return decision;
     });
     this.#announce(known.map(({ dataset }) => dataset.id));
+  }
+
+  /** A node measured its pool and its volumes. */
+  async measured(session: AgentSession, { profiles, figures, volumes }: StorageReport): Promise<void> {
+    const node = this.#cluster.node(session.nodeId);
+    if (node === undefined || this.#sessions.get(session.nodeId) !== session) return;
+    for (const { datasetId, usedBytes, availableBytes } of volumes) {
+      const id = parseDatasetId(datasetId);
+      if (id !== undefined) this.#cluster.measureVolume(node.id, id, { usedBytes, availableBytes });
+    }
+    this.#cluster.measurePool(node.id, { profiles, figures }, this.#clock.wallMs());
+    const data = await this.read(() => poolView(node.pool, this.deployment, this.#cluster));
+    if (data !== undefined) this.events.publish({ name: 'storage', data });
   }
 
   heard(session: AgentSession): void {

@@ -3,6 +3,7 @@ import type { DatasetId, NodeId } from '../kit/ids.ts';
 import { type Dataset, nameOf } from '../model/dataset.ts';
 import type { Lease } from '../model/lease.ts';
 import type { Change } from './changes.ts';
+import { Provisioned, type ProvisionedView } from './provisioned.ts';
 
 /** The deployment as decisions read it. */
 export interface DeploymentView {
@@ -16,6 +17,8 @@ export interface DeploymentView {
   concerning(node: NodeId): readonly Dataset[];
   /** Deleted datasets that exist in a pool and that no node has. */
   doomedIn(pool: string): readonly Dataset[];
+  /** Datasets and the bytes promised to them. */
+  readonly provisioned: ProvisionedView;
   readonly revision: number;
   readonly tag: string;
 }
@@ -31,6 +34,7 @@ export class Deployment implements DeploymentView {
   readonly #byName = new Index<string, DatasetId>();
   readonly #byNode = new Index<NodeId, DatasetId>();
   readonly #doomed = new Index<string, DatasetId>();
+  readonly provisioned = new Provisioned();
   #revision = 0;
 
   constructor(clusterId: string) {
@@ -95,6 +99,7 @@ export class Deployment implements DeploymentView {
 
   #index(dataset: Dataset, operation: 'add' | 'remove'): void {
     const { id, storage } = dataset;
+    this.provisioned[operation](dataset);
     const name = nameOf(dataset.metadata);
     if (name !== undefined && !dataset.deleted) this.#byName[operation](name, id);
     if (storage.kind === 'gone') return;

@@ -10,11 +10,15 @@ import { nameOf } from '../../model/dataset.ts';
 import { ClientError, type Condition, type FlockerClient, type NewDataset } from '../flocker-client.ts';
 import { goneIn, mountedIn, mountsAmong } from '../judgements.ts';
 import { onChange } from '../passing.ts';
+import type { StorageClient } from '../storage-client.ts';
 import { FakeCluster, type FakeDataset } from './fake-cluster.ts';
+import { fakeStorageView } from './fake-storage.ts';
+
+type FakeClient = FlockerClient & Pick<StorageClient, 'storageState'>;
 
 /** A cluster in memory and a client of it. `{...client, acquireLease: …}` puts a fault into one method. */
 export interface FakeFlocker {
-  readonly client: FlockerClient;
+  readonly client: FakeClient;
   readonly cluster: FakeCluster;
   /** Adds a node that mounts what is configured onto it, or brings one back. */
   addNode(node?: NodeId): NodeId;
@@ -40,7 +44,7 @@ export function fakeFlocker(
   };
 }
 
-function fakeClient(cluster: FakeCluster, newUuid: NewUuid, additions: boolean): FlockerClient {
+function fakeClient(cluster: FakeCluster, newUuid: NewUuid, additions: boolean): FakeClient {
   /** As every request does: later, and not at all when the caller gave up. */
   const answer = async <T>(signal: AbortSignal, reply: () => T): Promise<T> => {
     await Promise.resolve();
@@ -103,6 +107,11 @@ function fakeClient(cluster: FakeCluster, newUuid: NewUuid, additions: boolean):
     inspectDatasets: (signal) => answer(signal, () => (additions ? inspections(cluster) : undefined)),
     inspectNodes: (signal) =>
       answer(signal, () => (additions ? cluster.nodes.map((node) => cluster.inspectNode(node)) : undefined)),
+    storageState: (signal) =>
+      answer(signal, () => {
+        if (!additions) throw new ClientError('not_supported', 'This server does not tell the state of its storage');
+        return fakeStorageView(cluster);
+      }),
     nodeByEra: (era, signal) =>
       answer(signal, () => {
         const node = cluster.nodes.find((candidate) => cluster.eraOf(candidate) === era);

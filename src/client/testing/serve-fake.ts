@@ -90,13 +90,15 @@ function originalRoutes({ client, cluster }: FakeFlocker): Readonly<Record<strin
   };
 }
 
-function addedRoutes({ cluster }: FakeFlocker): Readonly<Record<string, Handler>> {
+function addedRoutes({ client, cluster }: FakeFlocker): Readonly<Record<string, Handler>> {
   const query = (request: IncomingMessage): URLSearchParams => new URL(request.url ?? '', 'https://x').searchParams;
   return {
     [`GET ${PATHS.inspectNodes}`]: (_, response) => {
       const nodes = cluster.nodes.map((node) => cluster.inspectNode(node));
       return Promise.resolve(sendJson(response, 200, nodes));
     },
+    [`GET ${PATHS.storage}`]: async (_, response) =>
+      sendJson(response, 200, await client.storageState(AbortSignal.timeout(600_000))),
     [`GET ${PATHS.inspectDatasets}`]: (request, response) => {
       const name = query(request).get('name');
       const named = [...cluster.datasets.values()].filter(
