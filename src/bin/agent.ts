@@ -8,6 +8,7 @@ import { Convergence } from '../agent/convergence.ts';
 import { readBootId, readEra } from '../agent/era.ts';
 import { loadKernel } from '../agent/host/kernel.ts';
 import { ReadOnlyViews } from '../agent/host/read-only-views.ts';
+import { StorageWatch } from '../agent/storage-watch.ts';
 import { connectFlocker } from '../client/connect-flocker.ts';
 import { serveDocker } from '../frontends/docker/serve-docker.ts';
 import { dvdcliCalls } from '../frontends/dvdcli/dvdcli-calls.ts';
@@ -15,7 +16,7 @@ import { serveIsolator } from '../frontends/isolator/serve-isolator.ts';
 import { ProcessTable } from '../frontends/local/process-table.ts';
 import { serveLocal } from '../frontends/local/serve-local.ts';
 import { CodedError } from '../kit/coded-error.ts';
-import type { NodeId } from '../kit/ids.ts';
+import { type NodeId, parseDatasetId } from '../kit/ids.ts';
 import { certificateIdentity, loadCredentials } from '../tls/credentials.ts';
 import { installedPaths } from '../tls/file-names.ts';
 import { openLedger } from '../volumes/ledger.ts';
@@ -111,7 +112,15 @@ async function startStorage(
   });
   const convergence: Convergence = new Convergence({
     ...{ backend, usedBy, clock, random, logger },
-    report: (report) => link.report(report),
+    report: (report) => {
+      link.report(report);
+      const id = parseDatasetId(report.datasetId);
+      if (id !== undefined && !report.busy) watch.changed(id);
+    },
+  });
+  const watch: StorageWatch = new StorageWatch({
+    ...{ backend, mounted: () => convergence.mounted(), paceMs: config.storagePaceMs, clock, logger },
+    send: (report) => link.tellStorage(report),
   });
   await convergence.start();
   const era = await readEra(nodeId, config.sharedMachine);
@@ -121,7 +130,7 @@ async function startStorage(
     port: config.control.agentPort,
     address: config.address,
     identity: { era, version, backend: kind, pool, profiles },
-    ...{ tls, convergence, clock, random, logger },
+    ...{ tls, convergence, storage: watch, clock, random, logger },
   });
   return { convergence, link, profiles };
 }

@@ -5,12 +5,15 @@ import { errorCode, errorText } from '../../../kit/coded-error.ts';
 import type { DatasetId, NewUuid } from '../../../kit/ids.ts';
 import type { Logger } from '../../../kit/logger.ts';
 import { FILESYSTEM_KEY } from '../../../model/dataset.ts';
+import type { PoolReport } from '../../../model/storage-state.ts';
 import type { VolumeState } from '../../../model/volume-state.ts';
 import { readMountTable } from '../../host/mount-table.ts';
 import { findStorageUsers, locate } from '../../host/storage-users.ts';
 import { type Backend, BackendError, type VolumeRecipe } from '../backend.ts';
+import { describeFilePool } from '../file-pool.ts';
 import { PoolLayout } from '../pool-layout.ts';
 import { PoolSteps } from '../pool-steps.ts';
+import type { Statements } from '../statements.ts';
 import { planVolume, type VolumeDefaults } from '../volume-plan.ts';
 import { readVolumeRecord, writeVolumeRecord } from '../volume-record.ts';
 
@@ -21,6 +24,7 @@ export interface DirectoryOptions extends VolumeDefaults<object> {
   readonly mountRoot: string;
   /** Name of this node in the pool; the same after every restart. */
   readonly instance: string;
+  readonly statements: Statements;
   readonly newUuid: NewUuid;
   readonly log: Logger;
 }
@@ -141,6 +145,13 @@ class Directory implements Backend {
 
   async destroy(datasetId: DatasetId, signal: AbortSignal): Promise<void> {
     await this.#steps.destroy(datasetId, signal);
+  }
+
+  async describePool(signal: AbortSignal): Promise<PoolReport> {
+    return await this.#steps.explainPool('measure', async () => {
+      await this.#layout.verify();
+      return await describeFilePool(this.#layout.rootPath, this.#options.statements, signal);
+    });
   }
 
   async #look(datasetId: DatasetId): Promise<VolumeState> {

@@ -5,15 +5,19 @@ import { errorCode, errorText } from '../../../kit/coded-error.ts';
 import { type DatasetId, type NewUuid, parseDatasetId } from '../../../kit/ids.ts';
 import type { Logger } from '../../../kit/logger.ts';
 import { FILESYSTEM_KEY } from '../../../model/dataset.ts';
+import type { PoolReport, VolumeUsage } from '../../../model/storage-state.ts';
 import type { VolumeState } from '../../../model/volume-state.ts';
 import { FILESYSTEM_TYPES, type FilesystemType, minimumFilesystemBytes } from '../../host/filesystem.ts';
 import { type Kernel, loadKernel } from '../../host/kernel.ts';
 import { LoopDevices } from '../../host/loop-devices.ts';
 import { type MountEntry, mountsAt, readMountTable } from '../../host/mount-table.ts';
+import { mountUsage } from '../../host/mount-usage.ts';
 import { ensureSharedMountRoot } from '../../host/shared-mount-root.ts';
 import { type Backend, BackendError, type VolumeRecipe } from '../backend.ts';
+import { describeFilePool } from '../file-pool.ts';
 import { PoolLayout } from '../pool-layout.ts';
 import { PoolSteps } from '../pool-steps.ts';
+import type { Statements } from '../statements.ts';
 import { planVolume, requireSize, type VolumeDefaults } from '../volume-plan.ts';
 import { readVolumeRecord } from '../volume-record.ts';
 import { finishFirstMount } from './first-mount.ts';
@@ -32,6 +36,7 @@ export interface LoopbackOptions extends VolumeDefaults<LoopbackProfile> {
   /** Name of this node in the pool; the same after every restart. */
   readonly instance: string;
   readonly defaultFilesystem: FilesystemType;
+  readonly statements: Statements;
   readonly clock: Clock;
   readonly newUuid: NewUuid;
   readonly log: Logger;
@@ -184,6 +189,19 @@ class Loopback implements Backend {
 
   async destroy(datasetId: DatasetId, signal: AbortSignal): Promise<void> {
     await this.#steps.destroy(datasetId, signal);
+  }
+
+  async describePool(signal: AbortSignal): Promise<PoolReport> {
+    return await this.#steps.explainPool('measure', async () => {
+      await this.#layout.verify();
+      return await describeFilePool(this.#layout.rootPath, this.#options.statements, signal);
+    });
+  }
+
+  async usage(datasetId: DatasetId, signal: AbortSignal): Promise<VolumeUsage | undefined> {
+    return await this.#steps.explain('measure', datasetId, signal, async () =>
+      mountUsage(this.#mountPoint(datasetId), this.#mountRoot),
+    );
   }
 
   async #mountImage(volume: VolumeDirectory, target: string, signal: AbortSignal): Promise<void> {
