@@ -45,7 +45,11 @@ let watch: StorageWatch;
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'storage-watch-'));
   clock = new ManualClock();
-  [sent, looks, usedBytes, mounted, gate] = [[], 0, 1000 * MIB, new Map(), undefined];
+  sent = [];
+  looks = 0;
+  usedBytes = 1000 * MIB;
+  mounted = new Map();
+  gate = undefined;
   const real = await openBackend(
     { backend: 'directory', root_path: join(directory, 'pool') },
     { mountRoot: join(directory, 'mounts'), instance: 'node' },

@@ -384,6 +384,33 @@ export function backendContract(name: string, subject: BackendSubject): void {
       expect((await a.discover(id)).kind).toBe('detached');
     });
 
+    it('says what its pool is like, and how full it and its mounted volumes are, as far as it can tell', async () => {
+      const id = newDatasetId(randomUUID);
+      await create(a, id);
+      expect(await a.usage?.(id, signalOf())).toBeUndefined();
+      await mounted(a, id);
+      const bytes = expect.toSatisfy(
+        (value) => value === null || (Number.isSafeInteger(value) && value >= 0),
+      ) as unknown;
+      const usage = await a.usage?.(id, signalOf());
+      if (usage !== undefined) expect(usage).toEqual({ usedBytes: bytes, availableBytes: bytes });
+      const report = await a.describePool?.(signalOf());
+      if (report === undefined) return;
+      expect(report.profiles.map(({ name }) => name)).toEqual(a.profiles);
+      expect(report.figures).toEqual({
+        totalBytes: bytes,
+        availableBytes: bytes,
+        usedBytes: bytes,
+        logicalBytes: bytes,
+        physicalBytes: bytes,
+        compressionSavedBytes: bytes,
+        sharedSavedBytes: bytes,
+      });
+      const { totalBytes, availableBytes } = report.figures;
+      if (totalBytes !== null) expect(availableBytes ?? 0).toBeLessThanOrEqual(totalBytes);
+      await expect(a.describePool?.(AbortSignal.abort(new Error('shutting down')))).rejects.toThrow('shutting down');
+    });
+
     it('tears a node down to what its pool remembers', async () => {
       const id = await mounted(a);
       await writeFile(fileIn('a', id, 'file'), 'kept');
