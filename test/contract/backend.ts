@@ -7,6 +7,7 @@ import type { Backend } from '../../src/agent/backends/backend.ts';
 import { teardownNode } from '../../src/agent/backends/teardown.ts';
 import { type DatasetId, newDatasetId } from '../../src/kit/ids.ts';
 import type { ProblemCode } from '../../src/model/volume-state.ts';
+import { expectSoundFigures } from './backend-figures.ts';
 import { BackendWorld } from './backend-world.ts';
 
 const SIZE_BYTES = 16 * 2 ** 20;
@@ -389,26 +390,7 @@ export function backendContract(name: string, subject: BackendSubject): void {
       await create(a, id);
       expect(await a.usage?.(id, signalOf())).toBeUndefined();
       await mounted(a, id);
-      const bytes = expect.toSatisfy(
-        (value) => value === null || (Number.isSafeInteger(value) && value >= 0),
-      ) as unknown;
-      const usage = await a.usage?.(id, signalOf());
-      if (usage !== undefined) expect(usage).toEqual({ usedBytes: bytes, availableBytes: bytes });
-      const report = await a.describePool?.(signalOf());
-      if (report === undefined) return;
-      expect(report.profiles.map(({ name }) => name)).toEqual(a.profiles);
-      expect(report.figures).toEqual({
-        totalBytes: bytes,
-        availableBytes: bytes,
-        usedBytes: bytes,
-        logicalBytes: bytes,
-        physicalBytes: bytes,
-        compressionSavedBytes: bytes,
-        sharedSavedBytes: bytes,
-      });
-      const { totalBytes, availableBytes } = report.figures;
-      if (totalBytes !== null) expect(availableBytes ?? 0).toBeLessThanOrEqual(totalBytes);
-      await expect(a.describePool?.(AbortSignal.abort(new Error('shutting down')))).rejects.toThrow('shutting down');
+      await expectSoundFigures(a, id, signalOf());
     });
 
     it('tears a node down to what its pool remembers', async () => {
