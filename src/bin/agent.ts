@@ -8,6 +8,8 @@ import { Convergence } from '../agent/convergence.ts';
 import { readBootId, readEra } from '../agent/era.ts';
 import { loadKernel } from '../agent/host/kernel.ts';
 import { ReadOnlyViews } from '../agent/host/read-only-views.ts';
+import { SnapshotConvergence } from '../agent/snapshot-convergence.ts';
+import { StorageWatch } from '../agent/storage-watch.ts';
 import { connectFlocker } from '../client/connect-flocker.ts';
 import { serveDocker } from '../frontends/docker/serve-docker.ts';
 import { dvdcliCalls } from '../frontends/dvdcli/dvdcli-calls.ts';
@@ -15,7 +17,7 @@ import { serveIsolator } from '../frontends/isolator/serve-isolator.ts';
 import { ProcessTable } from '../frontends/local/process-table.ts';
 import { serveLocal } from '../frontends/local/serve-local.ts';
 import { CodedError } from '../kit/coded-error.ts';
-import type { NodeId } from '../kit/ids.ts';
+import { type NodeId, parseDatasetId } from '../kit/ids.ts';
 import { certificateIdentity, loadCredentials } from '../tls/credentials.ts';
 import { installedPaths } from '../tls/file-names.ts';
 import { openLedger } from '../volumes/ledger.ts';
@@ -76,7 +78,7 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
       await isolator.close();
       await docker.close();
       storage?.link.close();
-      const steps = storage?.convergence.idle() ?? Promise.resolve();
+      const steps = Promise.all([storage?.convergence.idle(), storage?.snapshots.idle()]);
       await Promise.race([
         steps,
         new Promise<void>((resolve) => {
@@ -91,6 +93,7 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
 
 interface Storage {
   readonly convergence: Convergence;
+  readonly snapshots: SnapshotConvergence;
   readonly link: ControlLink;
   readonly profiles: readonly string[];
 }
@@ -111,7 +114,20 @@ async function startStorage(
   });
   const convergence: Convergence = new Convergence({
     ...{ backend, usedBy, clock, random, logger },
-    report: (report) => link.report(report),
+    report: (report) => {
+      link.report(report);
+      snapshots.noteReport(report);
+      const id = parseDatasetId(report.datasetId);
+      if (id !== undefined && !report.busy) watch.changed(id);
+    },
+  });
+  const watch: StorageWatch = new StorageWatch({
+    ...{ backend, mounted: () => convergence.mounted(), paceMs: config.storagePaceMs, clock, logger },
+    send: (report) => link.tellStorage(report),
+  });
+  const snapshots = new SnapshotConvergence({
+    ...{ backend, clock, random, logger, between: (id, work) => convergence.between(id, work) },
+    report: (report) => link.reportSnapshot(report),
   });
   await convergence.start();
   const era = await readEra(nodeId, config.sharedMachine);
@@ -121,9 +137,9 @@ async function startStorage(
     port: config.control.agentPort,
     address: config.address,
     identity: { era, version, backend: kind, pool, profiles },
-    ...{ tls, convergence, clock, random, logger },
+    ...{ tls, convergence, snapshots, storage: watch, clock, random, logger },
   });
-  return { convergence, link, profiles };
+  return { convergence, snapshots, link, profiles };
 }
 
 function nodeIn(certificate: string, configPath: string): NodeId {

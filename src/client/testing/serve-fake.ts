@@ -13,13 +13,14 @@ import {
   PATHS,
   TAG_HEADER,
 } from '../../api/paths.ts';
-import { type DatasetId, type NodeId, parseDatasetId, parseNodeId } from '../../kit/ids.ts';
+import { type DatasetId, type NodeId, parseDatasetId, parseNodeId, parseSnapshotId } from '../../kit/ids.ts';
 import { nameOf } from '../../model/dataset.ts';
 import { ClientError, type ClientErrorCode, type Condition } from '../flocker-client.ts';
 import type { TlsIdentity } from '../tls-identity.ts';
 import type { FakeCluster } from './fake-cluster.ts';
 import type { FakeFlocker } from './fake-flocker.ts';
 import { html404, listen, type Routes, sendJson, type TestListener } from './https-listener.ts';
+import { serveFakeStorage, streamFakeSnapshot } from './serve-fake-storage.ts';
 
 const STATUSES: Partial<Record<ClientErrorCode, number>> = {
   bad_request: 400,
@@ -27,6 +28,7 @@ const STATUSES: Partial<Record<ClientErrorCode, number>> = {
   deleted: 405,
   id_in_use: 409,
   lease_held: 409,
+  in_use: 409,
   condition_failed: 412,
 };
 
@@ -45,8 +47,12 @@ export function serveFake(fake: FakeFlocker, control: TlsIdentity, additions: bo
     const path = (request.url ?? '').replace(/\?.*/, '');
     const parent = path.replace(/\/[^/]*$/, '');
     const handler = routes[`${request.method} ${path}`] ?? routes[`${request.method} ${parent}/*`];
-    if (handler === undefined) html404(response);
-    else handler(request, response, path.slice(parent.length + 1)).catch((error: unknown) => fail(response, error));
+    const answer = async (): Promise<void> => {
+      if (additions && (await serveFakeStorage(fake, request, response))) return;
+      if (handler === undefined) html404(response);
+      else await handler(request, response, path.slice(parent.length + 1));
+    };
+    answer().catch((error: unknown) => fail(response, error));
   };
   const all: Routes = { '*': dispatch };
   return listen(control, all);
@@ -63,12 +69,14 @@ function originalRoutes({ client, cluster }: FakeFlocker): Readonly<Record<strin
     },
     [`POST ${PATHS.configurationDatasets}`]: async (request, response) => {
       const body = checked(createBody, await text(request));
-      const { primary, dataset_id: id, maximum_size: size, metadata } = body;
+      const { primary, dataset_id: id, maximum_size: size, metadata, source_snapshot } = body;
+      const source = source_snapshot === undefined ? undefined : parseSnapshotId(source_snapshot);
       const dataset = {
         primary: nodeOf(primary),
         metadata: metadata ?? {},
         ...(id === undefined ? {} : { datasetId: datasetOf(id) }),
         ...(size === undefined || size === null ? {} : { maximumSizeBytes: size }),
+        ...(source === undefined ? {} : { sourceSnapshot: source }),
       };
       sendJson(response, 201, await client.createDataset(dataset, conditionOf(request), now));
     },
@@ -103,19 +111,26 @@ function originalRoutes({ client, cluster }: FakeFlocker): Readonly<Record<strin
   };
 }
 
-function addedRoutes({ cluster }: FakeFlocker): Readonly<Record<string, Handler>> {
+function addedRoutes(fake: FakeFlocker): Readonly<Record<string, Handler>> {
+  const { client, cluster } = fake;
   const query = (request: IncomingMessage): URLSearchParams => new URL(request.url ?? '', 'https://x').searchParams;
   return {
     [`GET ${PATHS.inspectNodes}`]: (_, response) => {
       const nodes = cluster.nodes.map((node) => cluster.inspectNode(node));
       return Promise.resolve(sendJson(response, 200, nodes));
     },
+    [`GET ${PATHS.storage}`]: async (_, response) =>
+      sendJson(response, 200, await client.storageState(AbortSignal.timeout(600_000))),
     [`GET ${PATHS.inspectDatasets}`]: (request, response) => {
       const name = query(request).get('name');
       sendJson(response, 200, inspectNamed(cluster, name));
       return Promise.resolve();
     },
     [`GET ${PATHS.events}`]: (request, response) => {
+      if (query(request).has('snapshot_id')) {
+        streamFakeSnapshot(fake, new URL(request.url ?? '', 'https://x'), response);
+        return Promise.resolve();
+      }
       const dataset = cluster.datasets.get(datasetOf(query(request).get('dataset_id') ?? ''));
       if (dataset === undefined) throw new ClientError('not_found', DESCRIPTIONS.datasetNotFound);
       const until = query(request).get('until');

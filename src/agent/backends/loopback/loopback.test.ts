@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { geteuid } from 'node:process';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { backendContract, expectCode } from '../../../../test/contract/backend.ts';
+import { backendContract } from '../../../../test/contract/backend.ts';
 import { BackendWorld } from '../../../../test/contract/backend-world.ts';
+import { expectCode } from '../../../../test/contract/expect-code.ts';
 import { type DatasetId, newDatasetId } from '../../../kit/ids.ts';
 import { readMountTable } from '../../host/mount-table.ts';
 import type { Backend } from '../backend.ts';
@@ -35,6 +36,7 @@ backendContract('loopback', {
   bytesName: 'image',
   skip,
   mountsEndWithTheMachine: true,
+  snapshotsAreInstants: true,
 });
 
 describe.skipIf(skip !== null)(`loopback${skip ?? ''}`, () => {
@@ -73,6 +75,20 @@ describe.skipIf(skip !== null)(`loopback${skip ?? ''}`, () => {
     expect((await stat(image(id))).size).toBe(16 * MIB);
     expect((await stat(image(id))).blocks * 512).toBeLessThan(4 * MIB);
     await expect(writeFile(path(id, 'big'), Buffer.alloc(20 * MIB))).rejects.toThrow('ENOSPC');
+  });
+
+  it('tells how full a volume is while it is mounted', async () => {
+    const id = await mounted(64 * MIB);
+    const usage = (): ReturnType<NonNullable<Backend['usage']>> =>
+      a.usage?.(id, world.signal) ?? Promise.reject(new Error('loopback measures volumes'));
+    const before = await usage();
+    await writeFile(path(id, 'big'), Buffer.alloc(20 * MIB, 1), { flush: true });
+    const after = await usage();
+    expect((after?.usedBytes ?? 0) - (before?.usedBytes ?? 0)).toBeGreaterThanOrEqual(20 * MIB);
+    expect((before?.availableBytes ?? 0) - (after?.availableBytes ?? 0)).toBeGreaterThanOrEqual(20 * MIB);
+    expect((after?.usedBytes ?? 0) + (after?.availableBytes ?? 0)).toBeLessThanOrEqual(64 * MIB);
+    await a.unmount(id, world.signal);
+    expect(await usage()).toBeUndefined();
   });
 
   it('gives deleted space back to the pool', async () => {
