@@ -69,11 +69,12 @@ export async function copyImage(
 
 /**
  * Thaws what an earlier agent left frozen. Its guard is waited for: it thaws as soon as it notices that the agent is gone, and
- * must not do that to the next freeze.
+ * must not do that to the next freeze. A filesystem that was unmounted while it was frozen is still frozen when it is mounted
+ * again.
  */
 export async function thawRemains(
   volume: VolumeDirectory,
-  mountPoint: string | undefined,
+  mountPoint: string,
   surroundings: Omit<Surroundings, 'lock'>,
 ): Promise<void> {
   try {
@@ -81,9 +82,7 @@ export async function thawRemains(
   } catch {
     return;
   }
-  await withGuardFile(volume, surroundings, async () => {
-    if (mountPoint !== undefined) await thaw(surroundings.kernel, mountPoint);
-  });
+  await withGuardFile(volume, surroundings, () => thaw(surroundings.kernel, mountPoint));
 }
 
 /** Runs `work` with the marker, locked: no guard of an earlier freeze is left. The marker stays when `work` fails. */

@@ -155,6 +155,7 @@ class Loopback implements Backend {
       const record = await readVolumeRecord(directory, datasetId);
       if ((await this.#ownMounts(volume, table)).length === 0) {
         await this.#mountImage(volume, record, target, signal);
+        await thawRemains(volume, target, { kernel: this.#kernel, clock: this.#options.clock, signal });
       }
       await finishGrowth(directory, target, filesystemOf(record), { clock: this.#options.clock, signal });
       await finishFirstMount(directory, target);
@@ -179,7 +180,8 @@ class Loopback implements Backend {
     const surroundings = { kernel: this.#kernel, clock: this.#options.clock, signal: new AbortController().signal };
     const thaws = attached.map(async (datasetId) => {
       const mountPoint = mountsAt(table, this.#mountPoint(datasetId)).at(-1)?.mountPoint;
-      await thawRemains({ datasetId, directory: this.#layout.attachedPath(datasetId) }, mountPoint, surroundings);
+      const volume = { datasetId, directory: this.#layout.attachedPath(datasetId) };
+      if (mountPoint !== undefined) await thawRemains(volume, mountPoint, surroundings);
     });
     for (const end of await Promise.allSettled(thaws)) {
       if (end.status === 'rejected')
