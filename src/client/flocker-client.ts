@@ -67,6 +67,8 @@ export interface FlockerClient {
   listNodes(signal: AbortSignal): Promise<NodeState[]>;
   /** All that is known of every dataset, deleted ones included; undefined on servers without our additions. */
   inspectDatasets(signal: AbortSignal): Promise<DatasetInspection[] | undefined>;
+  /** All that is known of one dataset; undefined when there is none. Fails with `not_supported` without our additions. */
+  inspectDataset(id: DatasetId, signal: AbortSignal): Promise<DatasetInspection | undefined>;
   /** All that is known of every node; undefined on servers without our additions. */
   inspectNodes(signal: AbortSignal): Promise<NodeInspection[] | undefined>;
   /** Fails with `not_found` while no node with this era has reported. */

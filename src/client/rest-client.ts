@@ -122,6 +122,14 @@ export class RestClient implements FlockerClient {
     return this.#get(PATHS.inspectDatasets, SHAPES.inspections, signal);
   }
 
+  async inspectDataset(id: DatasetId, signal: AbortSignal): Promise<DatasetInspection | undefined> {
+    if (!(await this.hasAdditions(signal)))
+      throw new ClientError('not_supported', 'This server cannot show one dataset only; list them all');
+    const path = `${PATHS.inspectDatasets}?${new URLSearchParams({ dataset_id: id }).toString()}`;
+    const found = await this.#get(path, SHAPES.inspections, signal);
+    return found.find(({ configuration }) => configuration.dataset_id.toLowerCase() === id);
+  }
+
   async inspectNodes(signal: AbortSignal): Promise<NodeInspection[] | undefined> {
     if (!(await this.hasAdditions(signal))) return undefined;
     return this.#get(PATHS.inspectNodes, SHAPES.nodeInspections, signal);

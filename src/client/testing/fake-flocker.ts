@@ -101,6 +101,12 @@ function fakeClient(cluster: FakeCluster, newUuid: NewUuid, additions: boolean):
     listDatasetStates: (signal) => answer(signal, () => states(cluster)),
     listNodes: (signal) => answer(signal, () => cluster.nodes.map((uuid) => ({ uuid, host: '192.0.2.1' }))),
     inspectDatasets: (signal) => answer(signal, () => (additions ? inspections(cluster) : undefined)),
+    inspectDataset: (id, signal) =>
+      answer(signal, () => {
+        if (!additions) throw new ClientError('not_supported', 'This server cannot show one dataset only');
+        const found = cluster.datasets.get(id);
+        return found === undefined ? undefined : cluster.inspect(found);
+      }),
     inspectNodes: (signal) =>
       answer(signal, () => (additions ? cluster.nodes.map((node) => cluster.inspectNode(node)) : undefined)),
     nodeByEra: (era, signal) =>
