@@ -172,6 +172,7 @@ export class ControlLink {
       logger.error({ reason: parsed.reason }, 'the control service refused this agent');
       return;
     }
+    if (parsed.kind === 'snapshotOrders') return;
     if (parsed.full) {
       this.#attempt = 0;
       this.#hasOrders = true;
