@@ -27,24 +27,31 @@ export function grpcService<Service extends DescService>(
   handlers: Handlers<Service>,
   runner: CallRunner,
 ): { readonly definition: ServiceDefinition; readonly implementation: UntypedServiceImplementation } {
-  const definition: Record<string, ServiceDefinition[string]> = {};
   const implementation: UntypedServiceImplementation = {};
   const untyped = handlers as unknown as Readonly<Record<string, Handler>>;
   for (const method of service.methods) {
     const handler = untyped[method.localName];
-    if (handler === undefined) continue;
-    definition[method.name] = {
-      path: `/${service.typeName}/${method.name}`,
-      requestStream: false,
-      responseStream: false,
-      requestSerialize: (message: unknown) => Buffer.from(toBinary(method.input, message as Message)),
-      requestDeserialize: (bytes: Buffer) => fromBinary(method.input, bytes),
-      responseSerialize: (message: unknown) => Buffer.from(toBinary(method.output, message as Message)),
-      responseDeserialize: (bytes: Buffer) => fromBinary(method.output, bytes),
-    };
-    implementation[method.name] = unary(method, handler.bind(handlers), runner);
+    if (handler !== undefined) implementation[method.name] = unary(method, handler.bind(handlers), runner);
   }
-  return { definition, implementation };
+  return { definition: definitionOf(service), implementation };
+}
+
+/** The calls of a service, for either end. */
+export function definitionOf(service: DescService): ServiceDefinition {
+  return Object.fromEntries(
+    service.methods.map(({ name, input, output }) => [
+      name,
+      {
+        path: `/${service.typeName}/${name}`,
+        requestStream: false,
+        responseStream: false,
+        requestSerialize: (message: unknown) => Buffer.from(toBinary(input, message as Message)),
+        requestDeserialize: (bytes: Buffer) => fromBinary(input, bytes),
+        responseSerialize: (message: unknown) => Buffer.from(toBinary(output, message as Message)),
+        responseDeserialize: (bytes: Buffer) => fromBinary(output, bytes),
+      },
+    ]),
+  );
 }
 
 function unary(method: DescMethod, handler: Handler, runner: CallRunner): handleUnaryCall<unknown, unknown> {

@@ -3,6 +3,7 @@ import { plainPath } from '../../kit/mount-target.ts';
 import { required } from './arguments.ts';
 import { CsiError } from './csi-error.ts';
 import type { CsiWorld } from './csi-world.ts';
+import { growVolume } from './expand-volume.ts';
 import { findVolume } from './find-volume.ts';
 import {
   type Node,
@@ -20,7 +21,7 @@ import { segmentsOf } from './topology.ts';
 export function nodeService(world: CsiWorld, stages: Stages): Handlers<typeof Node> {
   const types = [
     ...[Type.STAGE_UNSTAGE_VOLUME, Type.GET_VOLUME_STATS, Type.VOLUME_CONDITION, Type.SINGLE_NODE_MULTI_WRITER],
-    ...(world.growsOnline ? [Type.EXPAND_VOLUME] : []),
+    Type.EXPAND_VOLUME,
   ];
   const looks = new Map<string, Promise<Usage>>();
   return {
@@ -53,10 +54,9 @@ export function nodeService(world: CsiWorld, stages: Stages): Handlers<typeof No
       return { ...(await usageOf(stage, looks)), volumeCondition: conditionOf(world, stage) };
     },
     nodeExpandVolume: async (request, signal) => {
-      const stage = await shownAt(world, stages, request, signal);
-      // ControllerExpandVolume has grown the filesystem already, so that all there is to do is to look.
-      const { usage } = await usageOf(stage, looks);
-      return { capacityBytes: usage.find(({ unit }) => unit === Unit.BYTES)?.total ?? 0n };
+      const { datasetId } = await shownAt(world, stages, request, signal);
+      // Nothing is left to do after ControllerExpandVolume; callers that know no controller grow a volume this way.
+      return { capacityBytes: BigInt(await growVolume(world, datasetId, request.capacityRange, signal)) };
     },
   };
 }

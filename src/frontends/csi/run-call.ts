@@ -1,6 +1,6 @@
 import type { Clock } from '../../kit/clock.ts';
 import { errorText } from '../../kit/coded-error.ts';
-import { orAbort, withDeadline } from '../../kit/deadline.ts';
+import { withDeadline } from '../../kit/deadline.ts';
 import type { Logger } from '../../kit/logger.ts';
 import { CsiError, csiErrorOf, STATUS } from './csi-error.ts';
 
@@ -14,8 +14,10 @@ export interface IncomingCall {
 
 /** Nobody waits for longer, whatever the caller allows: milliseconds. */
 const LONGEST_CALL_MS = 120_000;
-/** An answer takes a moment to arrive: the caller rather reads why it was late than that it was. */
-const ANSWER_MS = 50;
+/** An answer takes a moment to arrive: the caller rather reads what it waited for than that its time is over. */
+const ANSWER_MS = 100;
+/** Work that is out of time gets this long to say what it was waiting for, milliseconds. */
+const LAST_WORD_MS = 60;
 
 /** Runs the work of calls under their deadlines, logs what comes of it, and makes every failure one of gRPC's. */
 export class CallRunner {
@@ -32,7 +34,7 @@ export class CallRunner {
     const leftMs = Math.max(1, Math.min(LONGEST_CALL_MS, call.dueMs - this.#clock.wallMs() - ANSWER_MS));
     try {
       const answer = await withDeadline(this.#clock, leftMs, call.name, cancelled, (signal) =>
-        orAbort(work(signal), signal),
+        this.#lastWord(work(signal), signal),
       );
       this.#logger.debug({ ...this.#fields(call, startedMs) }, 'a CSI call');
       return answer;
@@ -45,6 +47,22 @@ export class CallRunner {
       else this.#logger.info(fields, 'a CSI call was refused or failed');
       throw told;
     }
+  }
+
+  /** Work that does not end when it should goes on alone. */
+  #lastWord<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+    return new Promise((resolve, reject) => {
+      let cancel = (): void => undefined;
+      const onAbort = (): void => {
+        cancel = this.#clock.timer(LAST_WORD_MS, () => reject(signal.reason as Error));
+      };
+      if (signal.aborted) onAbort();
+      else signal.addEventListener('abort', onAbort, { once: true });
+      work.then(resolve, reject).finally(() => {
+        cancel();
+        signal.removeEventListener('abort', onAbort);
+      });
+    });
   }
 
   /** Chosen fields only: requests carry secrets, and whatever a newer caller adds may be one. */

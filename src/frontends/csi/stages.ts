@@ -1,6 +1,5 @@
 import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
-import { orAbort } from '../../kit/deadline.ts';
 import type { DatasetId } from '../../kit/ids.ts';
 import { KeyedQueue } from '../../kit/keyed-queue.ts';
 import { plainPath } from '../../kit/mount-target.ts';
@@ -65,15 +64,12 @@ export class Stages {
     return undefined;
   }
 
-  /** Does work on one volume when all earlier work on it has ended. It goes on when the caller gives up waiting. */
+  /** Does work on one volume when all earlier work on it has ended, unless the signal has aborted by then. */
   serially<T>(name: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    return orAbort(
-      this.#queue.run(name, () => {
-        signal.throwIfAborted();
-        return work();
-      }),
-      signal,
-    );
+    return this.#queue.run(name, () => {
+      signal.throwIfAborted();
+      return work();
+    });
   }
 
   /** Resolves once it is on disk. */
