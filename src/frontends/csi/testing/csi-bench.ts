@@ -23,8 +23,7 @@ export class LinkMounts implements BindMounts {
   }
 
   async unbind(target: string): Promise<void> {
-    this.flags.delete(target);
-    if (await this.isMounted(target)) await unlink(target);
+    if (this.flags.delete(target)) await unlink(target);
   }
 
   async isMounted(target: string): Promise<boolean> {
