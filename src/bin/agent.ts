@@ -10,6 +10,7 @@ import { readBootId, readEra } from '../agent/era.ts';
 import { BindTargets } from '../agent/host/bind-targets.ts';
 import { loadKernel } from '../agent/host/kernel.ts';
 import { ReadOnlyViews } from '../agent/host/read-only-views.ts';
+import { SnapshotConvergence } from '../agent/snapshot-convergence.ts';
 import { connectFlocker } from '../client/connect-flocker.ts';
 import { serveCsi } from '../frontends/csi/serve-csi.ts';
 import { serveDocker } from '../frontends/docker/serve-docker.ts';
@@ -88,7 +89,7 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
       await docker.close();
       await csi.close();
       storage?.link.close();
-      const steps = storage?.convergence.idle() ?? Promise.resolve();
+      const steps = Promise.all([storage?.convergence.idle(), storage?.snapshots.idle()]);
       await Promise.race([
         steps,
         new Promise<void>((resolve) => {
@@ -103,6 +104,7 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
 
 interface Storage {
   readonly convergence: Convergence;
+  readonly snapshots: SnapshotConvergence;
   readonly link: ControlLink;
   readonly profiles: readonly string[];
   readonly pool: string;
@@ -124,7 +126,14 @@ async function startStorage(
   });
   const convergence: Convergence = new Convergence({
     ...{ backend, usedBy, clock, random, logger },
-    report: (report) => link.report(report),
+    report: (report) => {
+      link.report(report);
+      snapshots.noteReport(report);
+    },
+  });
+  const snapshots = new SnapshotConvergence({
+    ...{ backend, clock, random, logger, between: (id, work) => convergence.between(id, work) },
+    report: (report) => link.reportSnapshot(report),
   });
   await convergence.start();
   const era = await readEra(nodeId, config.sharedMachine);
@@ -134,9 +143,9 @@ async function startStorage(
     port: config.control.agentPort,
     address: config.address,
     identity: { era, version, backend: kind, pool, profiles },
-    ...{ tls, convergence, clock, random, logger },
+    ...{ tls, convergence, snapshots, clock, random, logger },
   });
-  return { convergence, link, profiles, pool };
+  return { convergence, snapshots, link, profiles, pool };
 }
 
 function nodeIn(certificate: string, configPath: string): NodeId {
