@@ -123,6 +123,11 @@ export class Convergence {
     for (const [id, { state, problem, running }] of this.#items) yield { id, state, problem, busy: running };
   }
 
+  /** Datasets that are mounted here. */
+  *mounted(): Iterable<DatasetId> {
+    for (const [id, { state }] of this.#items) if (state.kind === 'mounted') yield id;
+  }
+
   /** Resolves when no step is under way. */
   async idle(): Promise<void> {
     while (this.#running.size > 0) await Promise.all(this.#running);

@@ -1,4 +1,4 @@
-import type { Hello, Report, SnapshotReport } from '../api/agent-channel.ts';
+import type { Hello, Report, SnapshotReport, StorageReport } from '../api/agent-channel.ts';
 import type { CreateDatasetBody, DatasetConfiguration, MoveDatasetBody } from '../api/datasets.ts';
 import type { LeaseBody } from '../api/leases.ts';
 import type { ResizeDatasetBody } from '../api/snapshots.ts';
@@ -32,6 +32,7 @@ import { EventHub } from './event-hub.ts';
 import { LeaseClock } from './lease-clock.ts';
 import { type Wish, wishFor } from './orders.ts';
 import { SnapshotService } from './snapshot-service.ts';
+import { poolView } from './storage-view.ts';
 import type { Json, Store } from './store/store.ts';
 import { inspectionOf, nodeInspection } from './views.ts';
 
@@ -180,6 +181,19 @@ export class ControlService {
     const node = this.#cluster.node(session.nodeId);
     if (node === undefined || this.#sessions.get(session.nodeId) !== session) return;
     await this.snapshots.report(session, node, reports);
+  }
+
+  /** A node measured its pool and its volumes. */
+  async measured(session: AgentSession, { profiles, figures, volumes }: StorageReport): Promise<void> {
+    const node = this.#cluster.node(session.nodeId);
+    if (node === undefined || this.#sessions.get(session.nodeId) !== session) return;
+    for (const { datasetId, usedBytes, availableBytes } of volumes) {
+      const id = parseDatasetId(datasetId);
+      if (id !== undefined) this.#cluster.measureVolume(node.id, id, { usedBytes, availableBytes });
+    }
+    this.#cluster.measurePool(node.id, { profiles, figures }, this.#clock.wallMs());
+    const data = await this.read(() => poolView(node.pool, this.deployment, this.#cluster));
+    if (data !== undefined) this.events.publish({ name: 'storage', data });
   }
 
   heard(session: AgentSession): void {

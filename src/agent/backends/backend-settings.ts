@@ -53,6 +53,23 @@ export class BackendSettings {
     return bytes;
   }
 
+  /** A whole number above 0. */
+  count(key: string): number | undefined {
+    const value = this.#value(key);
+    if (value === undefined) return undefined;
+    if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 1) {
+      throw this.#bad(key, 'a whole number above 0');
+    }
+    return value;
+  }
+
+  /** True or false. */
+  flag(key: string): boolean | undefined {
+    const value = this.#value(key);
+    if (value === undefined || typeof value === 'boolean') return value;
+    throw this.#bad(key, 'true or false');
+  }
+
   /** One of `choices`. */
   choice<Choice extends string>(key: string, choices: readonly Choice[]): Choice | undefined {
     const value = this.#value(key);

@@ -69,6 +69,10 @@ export class PoolLayout {
     return this.#place.instance;
   }
 
+  get rootPath(): string {
+    return this.#place.rootPath;
+  }
+
   /**
    * Makes a directory in which a volume or a snapshot can be made. Every try has one of its own: an mkfs that outlives a killed agent goes
    * on writing to the path it was given, which must not be that of the next try.

@@ -4,15 +4,19 @@ import type { Clock } from '../../../kit/clock.ts';
 import { errorCode, errorText } from '../../../kit/coded-error.ts';
 import { type DatasetId, type NewUuid, parseDatasetId } from '../../../kit/ids.ts';
 import type { Logger } from '../../../kit/logger.ts';
+import type { PoolReport, VolumeUsage } from '../../../model/storage-state.ts';
 import type { VolumeState } from '../../../model/volume-state.ts';
 import { type Kernel, loadKernel } from '../../host/kernel.ts';
 import { LoopDevices } from '../../host/loop-devices.ts';
 import { type MountEntry, mountsAt, readMountTable } from '../../host/mount-table.ts';
+import { mountUsage } from '../../host/mount-usage.ts';
 import { ensureSharedMountRoot } from '../../host/shared-mount-root.ts';
 import { type Backend, BackendError, type VolumeRecipe } from '../backend.ts';
+import { describeFilePool } from '../file-pool.ts';
 import { PoolLayout } from '../pool-layout.ts';
 import { PoolSnapshots, type TakeCopy } from '../pool-snapshots.ts';
 import { PoolSteps } from '../pool-steps.ts';
+import type { Statements } from '../statements.ts';
 import { wholeUnits } from '../volume-plan.ts';
 import { readVolumeRecord, type VolumeRecord, writeVolumeRecord } from '../volume-record.ts';
 import { finishFirstMount } from './first-mount.ts';
@@ -29,6 +33,7 @@ export interface LoopbackOptions extends ImageDefaults {
   readonly mountRoot: string;
   /** Name of this node in the pool; the same after every restart. */
   readonly instance: string;
+  readonly statements: Statements;
   readonly clock: Clock;
   readonly newUuid: NewUuid;
   readonly log: Logger;
@@ -226,6 +231,15 @@ class Loopback implements Backend {
 
   async destroy(datasetId: DatasetId, signal: AbortSignal): Promise<void> {
     await this.#steps.destroy(datasetId, signal);
+  }
+
+  describePool(signal: AbortSignal): Promise<PoolReport> {
+    return this.#steps.explainPool('measure', () => describeFilePool(this.#layout, this.#options.statements, signal));
+  }
+
+  usage(datasetId: DatasetId, signal: AbortSignal): Promise<VolumeUsage | undefined> {
+    const look = (): Promise<VolumeUsage | undefined> => mountUsage(this.#mountPoint(datasetId), this.#mountRoot);
+    return this.#steps.explain('measure', datasetId, signal, look);
   }
 
   async #mountImage(volume: VolumeDirectory, record: VolumeRecord, target: string, signal: AbortSignal): Promise<void> {
