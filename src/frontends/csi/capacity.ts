@@ -22,7 +22,6 @@ export async function capacity(
   const segments = request.accessibleTopology?.segments ?? {};
   const node = segments[NODE_SEGMENT];
   const pool = segments[POOL_SEGMENT];
-  if (client.storageState === undefined) return none;
   const { pools } = await client.storageState(signal);
   const rooms = pools
     .filter((one) => pool === undefined || one.pool === pool)

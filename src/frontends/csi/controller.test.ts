@@ -220,6 +220,19 @@ describe('Controller', () => {
     expect(denied.confirmed).toBeUndefined();
   });
 
+  it('tells how much room there is, for a profile and a place', async () => {
+    const { client } = bench.cluster.flocker;
+    const { pools } = await client.storageState(AbortSignal.timeout(5_000));
+    const room = async (request: object): Promise<bigint> =>
+      (await bench.csi.controller.getCapacity(request)).availableCapacity;
+    const known = pools.reduce((sum, { figures }) => sum + (figures.available ?? 0), 0);
+    expect(await room({})).toBe(BigInt(known));
+    expect(await room({ accessibleTopology: { segments: { 'io.flocker.csi/pool': 'none' } } })).toBe(0n);
+    expect(await room({ parameters: { profile: 'no-such' } })).toBe(0n);
+    expect(await room({ volumeCapabilities: [mount(Mode.MULTI_NODE_MULTI_WRITER)] })).toBe(0n);
+    await expect(room({ parameters: { size: '1' } })).rejects.toMatchObject(refusal('INVALID_ARGUMENT'));
+  });
+
   it('grows a volume, and not beyond the limit', async () => {
     const { controller } = bench.csi;
     const volumeId = await bench.create('growing');

@@ -20,17 +20,16 @@ import { parseParameters } from './volume-wish.ts';
 
 const CAPABILITIES: readonly Type[] = [
   ...[Type.CREATE_DELETE_VOLUME, Type.PUBLISH_UNPUBLISH_VOLUME, Type.PUBLISH_READONLY, Type.LIST_VOLUMES],
-  ...[Type.LIST_VOLUMES_PUBLISHED_NODES, Type.GET_VOLUME, Type.VOLUME_CONDITION],
+  ...[Type.LIST_VOLUMES_PUBLISHED_NODES, Type.GET_VOLUME, Type.VOLUME_CONDITION, Type.GET_CAPACITY],
   ...[Type.CREATE_DELETE_SNAPSHOT, Type.LIST_SNAPSHOTS, Type.CLONE_VOLUME, Type.EXPAND_VOLUME],
   Type.SINGLE_NODE_MULTI_WRITER,
 ];
 
 /** The service for volumes of the whole cluster. Every node agent serves it, and all give the same answers. */
 export function controllerService(world: CsiWorld): Handlers<typeof Controller> {
-  const types = [...CAPABILITIES, ...(world.client.storageState === undefined ? [] : [Type.GET_CAPACITY])];
   return {
     controllerGetCapabilities: () =>
-      Promise.resolve({ capabilities: types.map((type) => ({ type: { case: 'rpc', value: { type } } })) }),
+      Promise.resolve({ capabilities: CAPABILITIES.map((type) => ({ type: { case: 'rpc', value: { type } } })) }),
     createVolume: async (request, signal) => ({ volume: await createVolume(world, request, signal) }),
     deleteVolume: async ({ volumeId }, signal) => {
       await deleteVolume(world, required(volumeId, 'volume_id'), signal);

@@ -21,7 +21,7 @@ export interface BindMounts {
 
 /** What the CSI services work with. */
 export interface CsiWorld {
-  readonly client: FlockerClient & Omit<StorageClient, 'storageState'> & Partial<StorageClient>;
+  readonly client: FlockerClient & StorageClient;
   readonly volumes: Volumes;
   readonly holders: LastingHolders;
   readonly nodeId: NodeId;
