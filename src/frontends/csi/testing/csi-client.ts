@@ -23,7 +23,7 @@ const TIMEOUT_MS = 60_000;
 
 export function csiClient(socketPath: string): CsiClient {
   // Else the path would be sent as the authority, which Node's http2 refuses.
-  const channel = { 'grpc.default_authority': 'localhost' };
+  const channel = { 'grpc.default_authority': 'localhost', 'grpc.initial_reconnect_backoff_ms': 100 };
   const client = new Client(`unix://${socketPath}`, credentials.createInsecure(), channel);
   return {
     identity: callsOf(client, Identity),
