@@ -11,7 +11,9 @@ export type Condition =
   /** The configuration is still the one that carried this tag. */
   | { readonly kind: 'tag'; readonly tag: string }
   /** No dataset that is not deleted has this name. Only servers with `additions`. */
-  | { readonly kind: 'nameUnused'; readonly name: string };
+  | { readonly kind: 'nameUnused'; readonly name: string }
+  /** None of these ids has a lease: of deletions only. Only servers with `additions`. */
+  | { readonly kind: 'unleased'; readonly ids: readonly DatasetId[] };
 
 export interface NewDataset {
   readonly primary: NodeId;

@@ -61,6 +61,11 @@ export async function removePublication(client: Client, volume: DatasetId, signa
   await drop(client, markId(volume), signal);
 }
 
+/** Ids that have a lease while a volume is in use or published. */
+export function leasedIds(volume: DatasetId): DatasetId[] {
+  return [volume, publicationId(volume), markId(volume)];
+}
+
 async function drop(client: Client, id: DatasetId, signal: AbortSignal): Promise<void> {
   await client.releaseLease(id, signal).catch((error: unknown) => {
     if (errorCode(error) !== 'not_found') throw error;
