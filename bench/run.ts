@@ -1,8 +1,9 @@
+import { csi } from './csi.ts';
 import { dvdcli } from './dvdcli.ts';
 import { isolator } from './isolator.ts';
 import { ready } from './ready.ts';
 
-const BENCHES: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = { dvdcli, isolator, ready };
+const BENCHES: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = { csi, dvdcli, isolator, ready };
 
 const [name = '', ...args] = process.argv.slice(2);
 const bench = BENCHES[name];

@@ -1,4 +1,6 @@
+import { readdirSync, readlinkSync } from 'node:fs';
 import { readdir, readFile, readlink } from 'node:fs/promises';
+import { setImmediate as otherWork } from 'node:timers/promises';
 import { type MountEntry, readMountTable } from './mount-table.ts';
 
 /** A part of a filesystem: everything at and below `innerPath`, a path within the filesystem on `device`. */
@@ -17,16 +19,48 @@ export interface StorageUser {
 
 const PROCESSES_AT_ONCE = 16;
 
+/** What a search found, by the extent that was asked for. */
+type Found = ReadonlyMap<StorageExtent, readonly StorageUser[]>;
+
+/**
+ * Searches for many who ask: those who come while a search runs share the one after it. Every answer is of a search that
+ * began after the question.
+ */
+export class StorageUserSearch {
+  #last: Promise<unknown> = Promise.resolve();
+  #next: { readonly extents: StorageExtent[]; readonly found: Promise<Found> } | undefined;
+
+  /** As {@link findStorageUsers}. */
+  async find(extent: StorageExtent): Promise<readonly StorageUser[]> {
+    if (this.#next === undefined) {
+      const extents: StorageExtent[] = [];
+      const found = this.#last.then(() => {
+        this.#next = undefined;
+        return search(extents);
+      });
+      this.#next = { extents, found };
+      this.#last = found.catch(() => undefined);
+    }
+    const { extents, found } = this.#next;
+    extents.push(extent);
+    return (await found).get(extent) ?? [];
+  }
+}
+
 /**
  * Finds processes with an open file, working directory, root or program in the extent, and mounts of it, in all mount
  * namespaces that have a process this user may inspect. Reads only links and tables under /proc, which never wait for
  * a filesystem, so a hung disk cannot hang the search.
  */
 export async function findStorageUsers(extent: StorageExtent): Promise<readonly StorageUser[]> {
+  return (await search([extent])).get(extent) ?? [];
+}
+
+async function search(extents: readonly StorageExtent[]): Promise<Found> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const ownNamespace = await link('/proc/self/ns/mnt');
   const tables = new Map<string, Promise<readonly MountEntry[]>>();
-  const users: StorageUser[] = [];
+  const found = new Map<StorageExtent, StorageUser[]>(extents.map((extent) => [extent, []]));
 
   const inspect = async (pid: string): Promise<void> => {
     const namespace = await link(`/proc/${pid}/ns/mnt`);
@@ -37,18 +71,23 @@ export async function findStorageUsers(extent: StorageExtent): Promise<readonly 
       tables.set(namespace, reading);
       const where = namespace === ownNamespace ? '' : ` in the mount namespace of ${await processText(pid)}`;
       for (const { device, root, mountPoint } of await reading) {
-        if (within({ device, innerPath: root }, extent))
-          users.push({ text: `mount at ${mountPoint}${where}`, mountPoint });
+        for (const [extent, users] of found)
+          if (within({ device, innerPath: root }, extent))
+            users.push({ text: `mount at ${mountPoint}${where}`, mountPoint });
       }
     }
     const table = await reading;
-    if (await opens(pid, table, extent)) users.push({ text: await processText(pid), mountPoint: null });
+    const places = placesOf(pid, table);
+    for (const [extent, users] of found) {
+      if (places.some((place) => within(place, extent))) users.push({ text: await processText(pid), mountPoint: null });
+    }
   };
 
   for (let first = 0; first < pids.length; first += PROCESSES_AT_ONCE) {
     await Promise.all(pids.slice(first, first + PROCESSES_AT_ONCE).map(inspect));
+    await otherWork();
   }
-  return users;
+  return found;
 }
 
 /** Where a real path lies in its filesystem; undefined when no mount of `table` covers it. */
@@ -64,15 +103,26 @@ export function locate(table: readonly MountEntry[], path: string): StorageExten
   return { device: best.device, innerPath };
 }
 
-async function opens(pid: string, table: readonly MountEntry[], extent: StorageExtent): Promise<boolean> {
-  const files = await readdir(`/proc/${pid}/fd`).catch(() => []);
-  const links = ['cwd', 'root', 'exe', ...files.map((file) => `fd/${file}`)];
-  const paths = await Promise.all(links.map((name) => link(`/proc/${pid}/${name}`)));
-  return paths.some((path) => {
-    if (path === undefined || !path.startsWith('/')) return false;
-    const place = locate(table, path);
-    return place !== undefined && within(place, extent);
-  });
+/**
+ * Where the files are that a process has open. Not asynchronous: a link under /proc is read in microseconds, and there are
+ * thousands. Through libuv's pool each would cost ten times that, for every volume that leaves this node.
+ */
+function placesOf(pid: string, table: readonly MountEntry[]): StorageExtent[] {
+  const names = ['cwd', 'root', 'exe'];
+  try {
+    names.push(...readdirSync(`/proc/${pid}/fd`).map((file) => `fd/${file}`));
+  } catch {
+    // It has ended, or does not let us look.
+  }
+  const paths = new Set<string>();
+  for (const name of names) {
+    try {
+      paths.add(readlinkSync(`/proc/${pid}/${name}`));
+    } catch {
+      // As above, or the file was closed meanwhile.
+    }
+  }
+  return [...paths].flatMap((path) => (path.startsWith('/') ? (locate(table, path) ?? []) : []));
 }
 
 function within(place: StorageExtent, extent: StorageExtent): boolean {

@@ -24,6 +24,8 @@ interface NodeLayout {
   readonly isolator: string;
   /** For Docker: the volume plugin. */
   readonly docker: string;
+  /** For Mesos's volume/csi, Kubernetes and Nomad: the CSI plugin. */
+  readonly csi: string;
   readonly state: string;
   readonly mountRoot: string;
   readonly log: string;
@@ -48,6 +50,7 @@ export function clusterLayout(directory: string): ClusterLayout {
         socket: join(node, 'agent.sock'),
         isolator: join(node, 'isolator.sock'),
         docker: join(node, 'docker.sock'),
+        csi: join(node, 'csi.sock'),
         state: join(node, 'state'),
         mountRoot: join(node, 'flocker'),
         log: join(directory, 'logs', `node${number}.log`),

@@ -148,7 +148,7 @@ async function writeAgentYml(layout: ClusterLayout, number: number, settings: Cl
     dataset: { backend: settings.backend, root_path: layout.volumes, mount_root: node.mountRoot },
     node: {
       ...{ 'state-path': node.state, socket: node.socket, 'isolator-socket': node.isolator },
-      ...{ 'docker-socket': node.docker, address: hostOf(number), 'shared-machine': true },
+      ...{ 'csi-socket': node.csi, 'docker-socket': node.docker, address: hostOf(number), 'shared-machine': true },
     },
   };
   await writeFile(node.agentYml, stringify(content), { mode: 0o600 });
