@@ -6,6 +6,7 @@ import { openBackend } from '../agent/backends/open-backend.ts';
 import { ControlLink } from '../agent/control-link.ts';
 import { Convergence } from '../agent/convergence.ts';
 import { readBootId, readEra } from '../agent/era.ts';
+import { DiskPlaces } from '../agent/host/disk-places.ts';
 import { loadKernel } from '../agent/host/kernel.ts';
 import { ReadOnlyViews } from '../agent/host/read-only-views.ts';
 import { StorageWatch } from '../agent/storage-watch.ts';
@@ -15,6 +16,7 @@ import { dvdcliCalls } from '../frontends/dvdcli/dvdcli-calls.ts';
 import { serveIsolator } from '../frontends/isolator/serve-isolator.ts';
 import { ProcessTable } from '../frontends/local/process-table.ts';
 import { serveLocal } from '../frontends/local/serve-local.ts';
+import { resourceProviderCalls } from '../frontends/resource-provider/node-calls.ts';
 import { CodedError } from '../kit/coded-error.ts';
 import { type NodeId, parseDatasetId } from '../kit/ids.ts';
 import { certificateIdentity, loadCredentials } from '../tls/credentials.ts';
@@ -61,13 +63,20 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
     ...(storage === undefined ? {} : { knownProfiles: () => storage.profiles }),
   });
   const docker = await serveDocker({ volumes, ...config.docker, bootId, clock, logger, ...profiles });
+  const kernel = process.getuid?.() === 0 ? loadKernel() : undefined;
   // Last: whoever gets an answer here finds the other sockets too.
   const local = await serveLocal({
     ...{ volumes, socketPath: config.socketPath, processes: new ProcessTable(), clock, logger, ...profiles },
-    calls: dvdcliCalls({
-      ...{ volumes, bootId, allowOverwrite: config.allowOverwrite, clock, logger, ...profiles },
-      ...(process.getuid?.() === 0 ? { readOnly: new ReadOnlyViews(loadKernel(), config.readOnlyPath) } : {}),
-    }),
+    calls: [
+      ...dvdcliCalls({
+        ...{ volumes, bootId, allowOverwrite: config.allowOverwrite, clock, logger, ...profiles },
+        ...(kernel === undefined ? {} : { readOnly: new ReadOnlyViews(kernel, config.readOnlyPath) }),
+      }),
+      ...resourceProviderCalls({
+        ...{ volumes, nodeId, bootId, clock, logger },
+        places: kernel === undefined ? undefined : new DiskPlaces(kernel, config.diskPlacesPath),
+      }),
+    ],
   });
   logger.info({ node: nodeId, socket: config.socketPath, mountRoot: config.mountRoot }, 'node agent works');
   await storage?.link.firstOrders();

@@ -26,6 +26,10 @@ interface NodeLayout {
   readonly docker: string;
   readonly state: string;
   readonly mountRoot: string;
+  /** State of the node's Mesos resource provider, when one is run. */
+  readonly provider: string;
+  /** Where a Mesos agent finds the node's disks. */
+  readonly disks: string;
   readonly log: string;
 }
 
@@ -50,6 +54,8 @@ export function clusterLayout(directory: string): ClusterLayout {
         docker: join(node, 'docker.sock'),
         state: join(node, 'state'),
         mountRoot: join(node, 'flocker'),
+        provider: join(node, 'provider'),
+        disks: join(node, 'disks'),
         log: join(directory, 'logs', `node${number}.log`),
       };
     },
