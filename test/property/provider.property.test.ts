@@ -44,7 +44,7 @@ describe('the resource provider', () => {
         expect([...disks].filter((id) => !known.has(id))).toEqual([]);
         expect(world.faults()).toEqual([]);
       }),
-      { numRuns: 400 },
+      { numRuns: 400, interruptAfterTimeLimit: 40_000 },
     );
     // Otherwise it would have tried nothing.
     expect(finished).toBeGreaterThan(100);

@@ -214,6 +214,8 @@ export class Provider {
         return this.#begin(
           () => storage.doom(action.datasetId, signal),
           () => this.#dispatch({ kind: 'doomedGone', datasetId: action.datasetId }),
+          // After the work that may still be making it.
+          [action.datasetId],
         );
       case 'retryLater': {
         const cancel = clock.timer(action.delayMs, () => {

@@ -173,6 +173,7 @@ export class ProviderWorld {
     const [operation, work] = chosen;
     process.work.delete(operation);
     this.#dispatch({ kind: 'worked', operation, outcome: this.#perform(work, mayFail && choose(5) === 0) });
+    this.#deleteDoomed(process);
     return true;
   }
 
@@ -398,8 +399,18 @@ export class ProviderWorld {
     } else if (action.kind === 'publish') {
       this.#dispatch({ kind: 'published', publish: action.publish, ok: true });
     } else if (action.kind === 'doom') {
-      this.datasets.delete(action.datasetId);
-      this.#dispatch({ kind: 'doomedGone', datasetId: action.datasetId });
+      process.doomed.add(action.datasetId);
+      this.#deleteDoomed(process);
+    }
+  }
+
+  /** A volume that is still being made is deleted after that. */
+  #deleteDoomed(process: Process): void {
+    const making = new Set([...process.work.values()].map((work) => (work.kind === 'make' ? work.datasetId : '')));
+    for (const datasetId of [...process.doomed].filter((id) => !making.has(id))) {
+      process.doomed.delete(datasetId);
+      this.datasets.delete(datasetId);
+      this.#dispatch({ kind: 'doomedGone', datasetId });
     }
   }
 
