@@ -85,16 +85,16 @@ export class StorageWatch {
     for (const id of this.#touched) this.#toldVolumes.delete(id);
     this.#touched.clear();
     const { backend, clock } = this.#options;
-    const { signal, clear } = startDeadline(clock, LOOK_TIMEOUT_MS, `measuring pool ${backend.pool}`);
-    const work = this.#measure(signal);
+    const deadline = startDeadline(clock, LOOK_TIMEOUT_MS, `measuring pool ${backend.pool}`);
+    const work = this.#measure(deadline.signal);
     try {
-      const seen = await orAbort(work, signal);
+      const seen = await orAbort(work, deadline.signal);
       this.#failed = '';
       if (seen !== undefined && connection === this.#connection) this.#tell(seen);
     } catch (error) {
       this.#complain(errorText(error));
     } finally {
-      clear();
+      deadline.clear();
       // A call that a hung filesystem keeps occupies one of the process's few threads: none is added to it.
       await work.catch(() => undefined);
       this.#looking = false;

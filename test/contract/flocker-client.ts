@@ -92,6 +92,9 @@ export function flockerClientContract(
         }
         const id = await make({ metadata: { [PROFILE_KEY]: 'gold' } });
         await client.waitUntilMounted(id, here, ignore, soon());
+        const measured = async (): Promise<(string | null)[]> =>
+          (await client.storageState(soon())).pools.map((pool) => pool.measured);
+        await expect.poll(measured, { timeout: 20_000 }).not.toContain(null);
         const { pools, nodes, total } = await client.storageState(soon());
         const node = nodes.find(({ uuid }) => uuid === here);
         const pool = must(pools.find((candidate) => candidate.pool === node?.pool));

@@ -26,6 +26,7 @@ export async function describeFilePool(
   signal: AbortSignal,
 ): Promise<PoolReport> {
   // In turn: each may occupy one of the process's few threads for as long as a network filesystem is away.
+  signal.throwIfAborted();
   const space = await statfs(rootPath);
   signal.throwIfAborted();
   const media = await mediaOf(rootPath);
