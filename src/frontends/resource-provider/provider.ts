@@ -151,7 +151,19 @@ export class Provider {
     const { state, actions } = decide(this.#state, event, { settings, newUuid });
     this.#state = state;
     for (const action of actions) this.#take(action, event);
-    if (this.#waiting.length > 0 || state.record !== this.#saved) this.#saving ??= this.#saveAndAct();
+    this.#wake();
+  }
+
+  get #isBehind(): boolean {
+    return this.#waiting.length > 0 || this.#state.record !== this.#saved;
+  }
+
+  #wake(): void {
+    if (this.#saving !== undefined || !this.#isBehind) return;
+    this.#saving = this.#saveAndAct().then(() => {
+      this.#saving = undefined;
+      this.#wake();
+    });
   }
 
   /** Publishing changes no record, and must be answered also when the disk is full. */
@@ -162,13 +174,12 @@ export class Provider {
   }
 
   async #saveAndAct(): Promise<void> {
-    while (this.#waiting.length > 0 || this.#state.record !== this.#saved) {
+    while (this.#isBehind) {
       const actions = this.#waiting;
       this.#waiting = [];
       if (this.#state.record !== this.#saved) await this.#save(this.#state.record);
       for (const { action, stream } of actions) this.#act(action, stream);
     }
-    this.#saving = undefined;
   }
 
   async #save(record: ProviderRecord): Promise<void> {

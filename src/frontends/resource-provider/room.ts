@@ -8,12 +8,15 @@ export function poolOf(view: StorageView, node: NodeId): PoolView | undefined {
 }
 
 /**
- * Bytes that can still be promised: what the pool has, less the sizes of all volumes in it, and never more than what can be
- * written. 0 when nothing is known, as a promise that cannot be kept is worse than none.
+ * Bytes that can still be promised: what the pool has, less the sizes of all volumes in it; and never more than what can be
+ * written, less what its volumes have yet to write when that is known. 0 when nothing is known, as a promise that cannot be
+ * kept is worse than none.
  */
-export function freeBytesOf({ figures: { total, available, provisioned } }: PoolView): number {
+export function freeBytesOf({ figures: { total, available, provisioned, physical } }: PoolView): number {
   const unpromised = total === null ? null : total - provisioned;
-  const known = [unpromised, available].filter((figure) => figure !== null);
+  const unwritten = physical === null ? 0 : Math.max(0, provisioned - physical);
+  const writable = available === null ? null : available - unwritten;
+  const known = [unpromised, writable].filter((figure) => figure !== null);
   return known.length === 0 ? 0 : Math.max(0, Math.min(...known));
 }
 
