@@ -1,8 +1,14 @@
 import { dvdcli } from './dvdcli.ts';
 import { isolator } from './isolator.ts';
+import { provider } from './provider.ts';
 import { ready } from './ready.ts';
 
-const BENCHES: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = { dvdcli, isolator, ready };
+const BENCHES: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
+  dvdcli,
+  isolator,
+  provider,
+  ready,
+};
 
 const [name = '', ...args] = process.argv.slice(2);
 const bench = BENCHES[name];

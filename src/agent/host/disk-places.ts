@@ -1,4 +1,4 @@
-import { chmod, mkdir, readdir, readlink, rmdir, stat, symlink, unlink } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readlink, realpath, rmdir, stat, symlink, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { syncDirectory } from '../../kit/atomic-file.ts';
 import { errorCode } from '../../kit/coded-error.ts';
@@ -25,14 +25,15 @@ export class DiskPlaces {
   /** Shows what is at `path`; resolves with where. Doing it again changes nothing. */
   open(id: string, path: string, root: string): Promise<string> {
     return this.#queue.run(id, async () => {
+      const present = await this.#present(id, path, root);
+      if (present !== undefined) return present;
       const shared = await this.#queue.run('', () => this.#ensureRoot(root));
       const target = join(shared, id, 'target');
       const before = await this.#recorded(id);
       if (before !== undefined && before !== target) await this.#close(id, before);
       if (before !== target) await this.#record(id, target);
       await mkdir(target, { recursive: true, mode: 0o755 });
-      const [volume, shown] = await Promise.all([stat(path), stat(target)]);
-      if (volume.dev !== shown.dev || volume.ino !== shown.ino) {
+      if (!(await isSame(path, target))) {
         await this.#unmount(target);
         await this.#kernel.mount({ source: path, target, type: null, flags: MountFlag.bind, options: null });
       }
@@ -55,6 +56,18 @@ export class DiskPlaces {
       throw error;
     });
     for (const id of found) if (!ids.has(id)) await this.close(id);
+  }
+
+  /** Where it is, when all is as it should be: every start of a task asks for all disks of its agent. */
+  async #present(id: string, path: string, root: string): Promise<string | undefined> {
+    try {
+      const [target, shared] = await Promise.all([this.#recorded(id), realpath(root)]);
+      if (target === undefined || target !== join(shared, id, 'target')) return undefined;
+      return (await isSame(path, target)) ? target : undefined;
+    } catch (error) {
+      if (errorCode(error) === 'ENOENT') return undefined;
+      throw error;
+    }
   }
 
   /** Tasks of other users reach their disks through links in their sandboxes, so they have to get past the root. */
@@ -93,4 +106,9 @@ export class DiskPlaces {
   async #unmount(target: string): Promise<void> {
     for (const _ of mountsAt(await readMountTable(), target)) await this.#kernel.unmount(target);
   }
+}
+
+async function isSame(path: string, other: string): Promise<boolean> {
+  const [one, two] = await Promise.all([stat(path), stat(other)]);
+  return one.dev === two.dev && one.ino === two.ino;
 }

@@ -12,7 +12,7 @@ export interface Conversion {
 
 /** The conversion of an operation as Mesos defines it (contract 1.9), or words for what is wrong with it. */
 export function conversionOf(info: OperationInfo): Conversion | string {
-  switch (info.type) {
+  switch (info.type ?? '') {
     case 'RESERVE': {
       const { source = [], resources = [] } = info.reserve ?? {};
       const consumed = source.length > 0 ? source : resources.map(withoutLastReservation);

@@ -90,7 +90,7 @@ function isBlocked(draft: Draft, { uuid, info }: StoredOperation): boolean {
 
 /** What has to be done for it; null when it is only a matter of books, words when it cannot be done. */
 function workOf(draft: Draft, { uuid, info }: StoredOperation, consumed: readonly Resource[]): Work | string | null {
-  switch (info.type) {
+  switch (info.type ?? '') {
     case 'DESTROY': {
       const disks = consumed.flatMap((volume): readonly Disk[] => {
         const disk = diskOf(volume);

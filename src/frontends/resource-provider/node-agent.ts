@@ -74,8 +74,9 @@ function post(
         const answer = parse(Buffer.concat(chunks).toString('utf8'));
         if (answer !== undefined && response.statusCode === 200) return resolve(answer);
         const code = PASSING.has(answer?.['code']) ? 'away' : 'refused';
-        const said = answer?.['message'] ?? `it answered ${response.statusCode}; is it an older node agent?`;
-        return reject(new NodeAgentError(code, String(said)));
+        const said = answer?.['message'];
+        const strange = `it answered ${response.statusCode}; is it an older node agent?`;
+        return reject(new NodeAgentError(code, typeof said === 'string' ? said : strange));
       });
     });
     sent.on('error', fail);

@@ -106,7 +106,7 @@ export function speculation(info: MesosOperationInfo): {
   readonly consumed: readonly MesosResource[];
   readonly converted: readonly MesosResource[] | undefined;
 } {
-  switch (info.type) {
+  switch (info.type ?? '') {
     case 'RESERVE': {
       const resources = info.reserve?.resources ?? [];
       const source = info.reserve?.source ?? [];
@@ -136,7 +136,7 @@ function popReservation(resource: MesosResource): MesosResource {
   return reservations.length > 1 ? { ...rest, reservations: reservations.slice(0, -1) } : rest;
 }
 
-function bareDisk({ shared: _, ...resource }: MesosResource): MesosResource {
+function bareDisk({ shared: _shared, ...resource }: MesosResource): MesosResource {
   const source = resource.disk?.source;
   return { ...resource, disk: source === undefined ? {} : { source } };
 }

@@ -285,8 +285,8 @@ export class ProviderWorld {
   faults(): string[] {
     const { entry } = this.model;
     const told = quantities(entry?.totals ?? []);
-    const known = quantities(toldTotals(this.record) as readonly MesosResource[]);
-    const disks = this.record.totals.filter((one) => isExclusive(one as MesosResource));
+    const known = quantities(toldTotals(this.record));
+    const disks = this.record.totals.filter((one) => isExclusive(one));
     const faults: string[] = [];
     if (told !== known) faults.push(`Mesos has ${told}, and the provider ${known}`);
     for (const disk of disks) {
@@ -421,5 +421,5 @@ export class ProviderWorld {
 }
 
 function quantities(resources: readonly MesosResource[]): string {
-  return JSON.stringify(resources.map((resource) => [identity(resource), milli(resource)]).sort());
+  return JSON.stringify(resources.map((resource) => `${identity(resource)} ${milli(resource)}`).sort());
 }
