@@ -5,6 +5,7 @@ import type { NewUuid } from '../../kit/ids.ts';
 import { KeyedQueue } from '../../kit/keyed-queue.ts';
 import type { Logger } from '../../kit/logger.ts';
 import { decide } from './decide.ts';
+import { type Look, Looks } from './looks.ts';
 import type { MesosAgentApi, ProviderStream } from './mesos-agent.ts';
 import type { ProviderRecord } from './provider-record.ts';
 import {
@@ -14,7 +15,6 @@ import {
   type ProviderAction,
   type ProviderEvent,
   type ProviderState,
-  type StorageLook,
   type Work,
   type WorkOutcome,
 } from './provider-state.ts';
@@ -34,7 +34,7 @@ export interface ProviderOptions {
   readonly agent: MesosAgentApi;
   readonly storage: ProviderStorage;
   /** Undefined while the storage of this node is not known. */
-  readonly look: (signal: AbortSignal) => Promise<Omit<StorageLook, 'diskEpoch' | 'atMs'> | undefined>;
+  readonly look: Look;
   readonly settings: OfferSettings;
   /** The operator of Mesos has removed this provider for good. */
   readonly onEnd: () => void;
@@ -61,13 +61,13 @@ export interface ProviderCounts {
 /** A stop waits so long for the framework's acknowledgements: what is told between two streams can end an agent (H8). */
 const ACKNOWLEDGED_WITHIN_MS = 5_000;
 const SAVE_AGAIN: BackoffPolicy = { firstMs: 200, factor: 2, longestMs: 10_000 };
-const LOOK_AGAIN: BackoffPolicy = { firstMs: 500, factor: 2, longestMs: 30_000 };
 
 /** Runs the decisions of a provider: events in, the record to disk, then the actions. */
 export class Provider {
   readonly #options: ProviderOptions;
   readonly #closing = new AbortController();
   readonly #disks = new KeyedQueue<string>();
+  readonly #looks: Looks;
   readonly #timers = new Set<() => void>();
   #state: ProviderState;
   #stream: ProviderStream | undefined;
@@ -75,9 +75,7 @@ export class Provider {
   #waiting: { readonly action: ProviderAction; readonly stream: ProviderStream | undefined }[] = [];
   #saved: ProviderRecord;
   #saving: Promise<void> | undefined;
-  #wakeLook: () => void = () => undefined;
   #sessions: Promise<void> = Promise.resolve();
-  #looks: Promise<void> = Promise.resolve();
   #published = 0;
   #publishFailures = 0;
 
@@ -85,6 +83,7 @@ export class Provider {
     this.#options = options;
     this.#state = initialState(options.record);
     this.#saved = options.record;
+    this.#looks = new Looks({ ...options, signal: this.#closing.signal });
   }
 
   get counts(): ProviderCounts {
@@ -130,7 +129,10 @@ export class Provider {
       },
     });
     this.#sessions = sessions.run(this.#closing.signal);
-    this.#looks = this.#lookAgainAndAgain();
+    this.#looks.start({
+      epoch: () => this.#state.diskEpoch,
+      looked: (look) => this.#dispatch({ kind: 'looked', look }),
+    });
   }
 
   /** Ends the stream. Work under way is done again at the next start; disks stay mounted. */
@@ -142,7 +144,7 @@ export class Provider {
     this.#closing.abort(new Error('the provider is stopping'));
     for (const cancel of this.#timers) cancel();
     await this.#sessions;
-    await this.#looks;
+    await this.#looks.ended;
     await this.#saving;
   }
 
@@ -237,7 +239,7 @@ export class Provider {
         return;
       }
       case 'lookAgain':
-        return this.#wakeLook();
+        return this.#looks.again();
       case 'end':
         return onEnd();
       case 'say':
@@ -272,30 +274,6 @@ export class Provider {
         await stream.close();
       }
     });
-  }
-
-  async #lookAgainAndAgain(): Promise<void> {
-    const { look, clock, random, logger, lookEveryMs = 30_000 } = this.#options;
-    const signal = this.#closing.signal;
-    let failures = 0;
-    while (!signal.aborted) {
-      const { diskEpoch } = this.#state;
-      const woken = new AbortController();
-      this.#wakeLook = () => woken.abort();
-      try {
-        const seen = await look(signal);
-        failures = seen === undefined ? failures + 1 : 0;
-        if (seen !== undefined)
-          this.#dispatch({ kind: 'looked', look: { ...seen, diskEpoch, atMs: clock.monotonicMs() } });
-      } catch (error) {
-        if (signal.aborted) return;
-        if (failures === 0)
-          logger.warn({ reason: errorText(error) }, 'cannot look at the storage; offers stay as they are');
-        failures += 1;
-      }
-      const waitMs = failures > 0 ? backoffMs(LOOK_AGAIN, failures - 1, random) : lookEveryMs * (0.9 + 0.2 * random());
-      await pause(clock, waitMs, AbortSignal.any([signal, woken.signal])).catch(() => undefined);
-    }
   }
 }
 

@@ -58,7 +58,7 @@ export function isExclusive(resource: MesosResource): boolean {
   return resource.disk?.source?.id !== undefined;
 }
 
-export function unallocated({ allocation_info: _, ...rest }: MesosResource): MesosResource {
+export function unallocated({ allocation_info: _allocation, ...rest }: MesosResource): MesosResource {
   return rest;
 }
 
