@@ -6,6 +6,7 @@ import { readAgentYml, readClusterJson } from '../cli/ctl/cluster-files.ts';
 import { clusterLayout } from '../cli/up/layout.ts';
 import { connectFlocker } from '../client/connect-flocker.ts';
 import { readAuthorization } from '../frontends/resource-provider/authorization.ts';
+import { decide } from '../frontends/resource-provider/decide.ts';
 import { connectMesosAgent } from '../frontends/resource-provider/mesos-agent.ts';
 import { connectNodeAgent } from '../frontends/resource-provider/node-agent.ts';
 import { Provider } from '../frontends/resource-provider/provider.ts';
@@ -15,7 +16,8 @@ import {
   parseProviderYml,
   providerConfig,
 } from '../frontends/resource-provider/provider-config.ts';
-import { emptyRecord, readRecord, writeRecord } from '../frontends/resource-provider/provider-record.ts';
+import { readRecord, writeRecord } from '../frontends/resource-provider/provider-record.ts';
+import { initialState } from '../frontends/resource-provider/provider-state.ts';
 import { serveMetrics } from '../frontends/resource-provider/serve-metrics.ts';
 import { lookAtStorage } from '../frontends/resource-provider/storage-look.ts';
 import { StorageWork } from '../frontends/resource-provider/storage-work.ts';
@@ -69,7 +71,9 @@ export async function startProvider(options: ProviderOptions, world: DaemonWorld
       `the operator of Mesos removed the provider ${config.name} (MARK_RESOURCE_PROVIDER_GONE). Its volumes are kept. ` +
         'To attach again as a new provider, start it once with --new-identity.',
     );
-  const record = options.newIdentity ? emptyRecord(config.type, config.name) : before;
+  const record = options.newIdentity
+    ? decide(initialState(before), { kind: 'identityLost' }, { settings: config.offers, newUuid }).state.record
+    : before;
 
   const client = connectFlocker({ urls: [place.controlUrl], tls, clock, random, logger });
   const node = connectNodeAgent(place.socketPath);

@@ -195,7 +195,7 @@ describe.skipIf(!isRoot)('the resource provider, with real mounts (needs root)',
     const ended = await provider.ended;
     expect(ended).toMatchObject({ status: 1, stderr: expect.stringContaining('--new-identity') as string });
     expect(await volumes()).toHaveLength(1);
-    provider = await attach(1, manager, '--new-identity', '--offer-existing');
+    provider = await attach(1, manager, '--new-identity');
     await manager.untilSubscribed();
     expect(manager.model.stream?.providerId).not.toBe(providerId);
     const id = disk.disk?.source?.id ?? '';

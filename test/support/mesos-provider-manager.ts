@@ -19,6 +19,8 @@ export class MesosProviderManager {
   readonly subscriptions: Record<string, unknown>[] = [];
   /** 503 while false: the agent has no id yet. */
   ready = true;
+  /** Requests that came while it was not. */
+  refused = 0;
   /** Asked for by every request, when set. */
   authorization: string | undefined;
   #server: Server;
@@ -192,7 +194,11 @@ export class MesosProviderManager {
     if (headers['content-type'] !== 'application/json') {
       return end(415, "Expecting 'Content-Type' of application/json or application/x-protobuf");
     }
-    if (!this.ready) return end(503, 'Agent has not registered with the master yet');
+    if (!this.ready) {
+      this.refused += 1;
+      end(503, 'Agent has not registered with the master yet');
+      return this.#changed();
+    }
     let body: Record<string, unknown>;
     try {
       body = JSON.parse(text) as Record<string, unknown>;

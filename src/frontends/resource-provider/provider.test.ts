@@ -34,3 +34,37 @@ it('comes back when only the stream broke', async () => {
   await manager.until(() => (manager.subscribed ? undefined : true), 'the stream to end');
   await manager.untilSubscribed();
 });
+
+it('becomes a new provider of another agent, with its disks, once that agent has refused it for long enough', async () => {
+  bench.start();
+  await manager.untilSubscribed();
+  const disk = await framework.made('gold', 128);
+  const id = disk.disk?.source?.id ?? '';
+  await manager.stop();
+  manager.model.becomeAnother('another-S0');
+  await manager.listen();
+  bench.storage.datasets = [{ id, name: 'x', profile: 'gold', sizeBytes: 2 ** 27, idleHere: true }];
+  await manager.untilSubscribed(60_000);
+  expect(framework.disk(id)).toMatchObject({ scalar: { value: 128 }, disk: { source: { type: 'RAW' } } });
+  const ids = manager.subscriptions.map((info) => info['id'] !== undefined);
+  expect(ids.filter((known) => known).length).toBeGreaterThanOrEqual(3);
+  expect(ids.at(-1)).toBe(false);
+}, 90_000);
+
+it('waits for an agent that does not know yet who it is', async () => {
+  manager.ready = false;
+  bench.start();
+  await manager.until(() => (manager.refused > 0 ? true : undefined), 'a refused request');
+  manager.ready = true;
+  await manager.untilSubscribed();
+});
+
+it('attaches again when a call is refused', async () => {
+  bench.start();
+  await manager.untilSubscribed();
+  manager.ready = false;
+  framework.reserve('gold', 64);
+  await manager.until(() => (manager.subscribed ? undefined : true), 'the stream to end');
+  manager.ready = true;
+  await manager.untilSubscribed();
+});

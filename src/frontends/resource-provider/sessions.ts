@@ -128,6 +128,7 @@ export class Sessions {
     const longEnough = clock.monotonicMs() - this.#firstRefusalMs >= REFUSED_FOR_MS;
     if (providerId !== null && agentChanged && this.#refusals >= REFUSALS && longEnough) {
       this.#refusals = 0;
+      this.#attempt = 0;
       return listener.identityLost();
     }
     const advice = agentChanged

@@ -28,6 +28,7 @@ export const OFFERS: OfferSettings = {
 /** Storage in memory: does what it is told, unless a test says otherwise. */
 export class MemoryStorage implements ProviderStorage {
   freeBytes = 100 * GIB;
+  datasets: StorageLook['datasets'] = [];
   readonly work: Work[] = [];
   readonly published: (readonly Disk[])[] = [];
   outcome: (work: Work) => Promise<WorkOutcome> = () => Promise.resolve({ ok: true });
@@ -62,7 +63,7 @@ export class MemoryStorage implements ProviderStorage {
       ],
       freeBytes: this.freeBytes,
       totalBytes: 100 * GIB,
-      datasets: [],
+      datasets: this.datasets,
     });
   }
 }
