@@ -207,6 +207,43 @@ describe.skipIf(!isRoot)('the resource provider, with real mounts (needs root)',
     await finished(framework.destroyDisk(adopted ?? {}));
   });
 
+  it('shrinks on one node what another takes of the same storage, and refuses what comes too late', async () => {
+    const other = await MesosProviderManager.start();
+    const config = join(cluster.scratch.directory, 'provider.yml');
+    await writeFile(config, 'profiles: [gold]\nlook-every: 1\nadjust-every: 1\n');
+    const second = await attach(2, other, '--config', config);
+    try {
+      await other.untilSubscribed();
+      const late = new Framework(other);
+      const all = late.pool('gold').scalar?.value ?? 0;
+      const most = Math.floor(framework.pool('gold').scalar?.value ?? 0);
+      const { operation, resource } = late.reserve('gold', Math.floor(all * 0.8));
+      await other.ended(operation);
+      const disk = await framework.made('gold', most);
+      const create = late.createDisk(resource);
+      expect(await other.ended(create)).toMatchObject({
+        state: 'OPERATION_FAILED',
+        message: expect.stringContaining('no room') as string,
+      });
+      // What a framework reserved stays; what was left is not there any more.
+      await other.until(() => (other.totals.length === 1 ? true : undefined), 'the pool to be told anew');
+      await other.ended(late.unreserve(resource));
+      await other.until(
+        () => ((late.pool('gold').scalar?.value ?? 0) < all - most * 0.5 ? true : undefined),
+        'the pool to shrink',
+      );
+      await finished(framework.destroyDisk(disk));
+      await other.until(
+        () => ((late.pool('gold').scalar?.value ?? 0) > all - most * 0.5 ? true : undefined),
+        'the pool to grow',
+      );
+    } finally {
+      second.kill('SIGTERM');
+      expect(await second.ended).toMatchObject({ status: 0 });
+      await other.close();
+    }
+  });
+
   it('refuses to run twice with one state', async () => {
     const second = await attach();
     expect(await second.ended).toMatchObject({ status: 1, stderr: expect.stringContaining('provider.sock') as string });

@@ -53,6 +53,7 @@ const ProviderYml = Type.Object(
     'publish-timeout': Type.Optional(Seconds),
     'operation-timeout': Type.Optional(Seconds),
     'look-every': Type.Optional(Seconds),
+    'adjust-every': Type.Optional(Seconds),
   },
   { additionalProperties: false },
 );
@@ -127,7 +128,7 @@ export function providerConfig(yml: ProviderYml, defaults: ProviderDefaults): Pr
       profiles: weightsOf(yml.profiles),
       share: yml.share ?? 1,
       offerExisting: yml['offer-existing'] ?? false,
-      adjustEveryMs: 60_000,
+      adjustEveryMs: (yml['adjust-every'] ?? 60) * 1000,
     },
     publishTimeoutMs: (yml['publish-timeout'] ?? 120) * 1000,
     operationTimeoutMs: (yml['operation-timeout'] ?? 600) * 1000,

@@ -6,7 +6,7 @@ import type { NodeId } from '../../kit/ids.ts';
 import { DEFAULT_SIZE_BYTES, nameOf, PROFILE_KEY } from '../../model/dataset.ts';
 import { poolLabels } from './pool-labels.ts';
 import type { KnownDataset, StorageLook } from './provider-state.ts';
-import { freeBytesOf, poolOf } from './room.ts';
+import { poolOf, spareBytesOf } from './room.ts';
 
 /** What the provider needs of the control service. */
 export type ProviderClient = Pick<
@@ -43,7 +43,7 @@ export function lookOf(
   }
   return {
     profiles: pool.profiles.map((traits) => ({ profile: traits.name, labels: poolLabels(traits, identity) })),
-    freeBytes: freeBytesOf(pool),
+    freeBytes: Math.max(0, spareBytesOf(view, inspections, node) ?? 0),
     totalBytes: pool.figures.total,
     datasets: present.map((inspection) => knownDataset(inspection, names, node)),
   };

@@ -9,7 +9,7 @@ import { formatSize } from '../../kit/sizes.ts';
 import { metadataFor } from '../../volumes/spec-notes.ts';
 import { type NodeAgent, NodeAgentError } from './node-agent.ts';
 import type { Disk, Work, WorkOutcome } from './provider-state.ts';
-import { freeBytesOf, isOverpromised, poolOf } from './room.ts';
+import { spareBytesOf } from './room.ts';
 import type { ProviderClient } from './storage-look.ts';
 
 export interface StorageWorkOptions {
@@ -113,10 +113,8 @@ export class StorageWork {
     const { volume: name, profile, sizeBytes } = work;
     const { datasets } = await client.findByName(name, signal);
     if (!datasets.some((dataset) => dataset.dataset_id === id)) {
-      const pool = poolOf(await client.storageState(signal), primary);
-      if (pool === undefined) throw new NodeAgentError('away', `node ${primary} has not reported its pool yet`);
-      const freeBytes = freeBytesOf(pool);
-      if (freeBytes < sizeBytes) throw full(name, sizeBytes, freeBytes);
+      const spareBytes = await this.#spareBytes(primary, signal);
+      if (spareBytes < sizeBytes) throw full(name, sizeBytes, spareBytes);
       const metadata = metadataFor({ name, profile, create: 'auto', mode: 'rw' });
       await client
         .createDataset({ primary, datasetId: id, maximumSizeBytes: sizeBytes, metadata }, { kind: 'none' }, signal)
@@ -125,10 +123,17 @@ export class StorageWork {
           if (!(error instanceof ClientError && error.code === 'id_in_use')) throw error;
         });
       // Another agent may have taken the same room at the same time: then both give it back, and nobody was promised it.
-      const after = poolOf(await client.storageState(signal), primary);
-      if (after !== undefined && isOverpromised(after)) throw full(name, sizeBytes, 0);
+      if ((await this.#spareBytes(primary, signal)) < 0) throw full(name, sizeBytes, 0);
     }
     await client.waitUntilMounted(id, primary, () => undefined, signal);
+  }
+
+  async #spareBytes(primary: NodeId, signal: AbortSignal): Promise<number> {
+    const { client } = this.#options;
+    const [view, inspections] = await Promise.all([client.storageState(signal), client.inspectDatasets(signal)]);
+    const spareBytes = spareBytesOf(view, inspections ?? [], primary);
+    if (spareBytes !== undefined) return spareBytes;
+    throw new NodeAgentError('away', `node ${primary} has not reported its pool yet`);
   }
 
   async #adopt(datasetId: string, signal: AbortSignal): Promise<void> {
@@ -205,7 +210,7 @@ function isFull(error: unknown): boolean {
 
 function full(name: string, sizeBytes: number, freeBytes: number): Hopeless {
   return new Hopeless(
-    `there is no room for ${name} any more: ${formatSize(sizeBytes)} were asked for, and ${formatSize(freeBytes)} are free`,
+    `there is no room for ${name} any more: ${formatSize(sizeBytes)} were asked for, and ${formatSize(Math.max(0, freeBytes))} are free`,
     true,
   );
 }
