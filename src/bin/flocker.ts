@@ -6,6 +6,7 @@ import { errorText } from '../kit/coded-error.ts';
 import { caEnvironment } from './ca-environment.ts';
 import { runDaemon } from './daemon.ts';
 import { type Endpoint, parseEndpoint } from './endpoint.ts';
+import { providerCommand } from './provider-command.ts';
 import { runCommand } from './run-command.ts';
 import { version } from './version.ts';
 
@@ -83,6 +84,7 @@ program
     process.exitCode = await runUp({ directory: resolve(options.dir), nodes: options.nodes, backend: options.backend });
   });
 
+program.addCommand(providerCommand());
 program.addCommand(runCommand());
 program.addCommand(caCommand(caEnvironment));
 
