@@ -7,6 +7,7 @@ import {
   ControlMessage,
   LONGEST_MESSAGE_BYTES,
   type Report,
+  type SnapshotReport,
   type StorageReport,
 } from '../api/agent-channel.ts';
 import { type BackoffPolicy, backoffMs } from '../kit/backoff.ts';
@@ -15,6 +16,7 @@ import { errorText } from '../kit/coded-error.ts';
 import { frameText } from '../kit/frame-text.ts';
 import type { Logger } from '../kit/logger.ts';
 import type { Convergence } from './convergence.ts';
+import type { SnapshotConvergence } from './snapshot-convergence.ts';
 import type { StorageWatch } from './storage-watch.ts';
 
 const RECONNECT: BackoffPolicy = { firstMs: 200, factor: 2, longestMs: 10_000 };
@@ -44,6 +46,7 @@ export interface ControlLinkOptions {
   readonly convergence: Convergence;
   /** Told of connections, so that each gets the figures of the storage. */
   readonly storage?: Pick<StorageWatch, 'connected' | 'disconnected'>;
+  readonly snapshots: SnapshotConvergence;
   readonly clock: Clock;
   readonly random: () => number;
   readonly logger: Logger;
@@ -139,6 +142,11 @@ export class ControlLink {
     if (this.#hasOrders) this.#send(report);
   }
 
+  /** The same of a snapshot. */
+  reportSnapshot(report: SnapshotReport): void {
+    if (this.#hasOrders) this.#send({ kind: 'snapshotReport', reports: [report] });
+  }
+
   close(): void {
     this.#closed = true;
     this.#cancelTimer();
@@ -165,7 +173,7 @@ export class ControlLink {
 
   #take(text: string): void {
     this.#heard = true;
-    const { convergence, logger } = this.#options;
+    const { convergence, snapshots, logger } = this.#options;
     let parsed: unknown;
     try {
       parsed = JSON.parse(text);
@@ -179,6 +187,10 @@ export class ControlLink {
     }
     if (parsed.kind === 'refused') {
       logger.error({ reason: parsed.reason }, 'the control service refused this agent');
+      return;
+    }
+    if (parsed.kind === 'snapshotOrders') {
+      snapshots.takeOrders(parsed.orders, parsed.withdrawn);
       return;
     }
     if (parsed.full) {
@@ -196,6 +208,7 @@ export class ControlLink {
     this.#outgoing = [];
     this.#options.convergence.forgetOrders();
     this.#options.storage?.disconnected();
+    this.#options.snapshots.forgetOrders();
     this.#cancelTimer();
     if (this.#closed) return;
     const delayMs = backoffMs(RECONNECT, this.#attempt, this.#options.random);

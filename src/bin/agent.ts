@@ -9,6 +9,7 @@ import { readBootId, readEra } from '../agent/era.ts';
 import { DiskPlaces } from '../agent/host/disk-places.ts';
 import { loadKernel } from '../agent/host/kernel.ts';
 import { ReadOnlyViews } from '../agent/host/read-only-views.ts';
+import { SnapshotConvergence } from '../agent/snapshot-convergence.ts';
 import { StorageWatch } from '../agent/storage-watch.ts';
 import { connectFlocker } from '../client/connect-flocker.ts';
 import { serveDocker } from '../frontends/docker/serve-docker.ts';
@@ -86,7 +87,7 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
       await isolator.close();
       await docker.close();
       storage?.link.close();
-      const steps = storage?.convergence.idle() ?? Promise.resolve();
+      const steps = Promise.all([storage?.convergence.idle(), storage?.snapshots.idle()]);
       await Promise.race([
         steps,
         new Promise<void>((resolve) => {
@@ -101,6 +102,7 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
 
 interface Storage {
   readonly convergence: Convergence;
+  readonly snapshots: SnapshotConvergence;
   readonly link: ControlLink;
   readonly profiles: readonly string[];
 }
@@ -123,6 +125,7 @@ async function startStorage(
     ...{ backend, usedBy, clock, random, logger },
     report: (report) => {
       link.report(report);
+      snapshots.noteReport(report);
       const id = parseDatasetId(report.datasetId);
       if (id !== undefined && !report.busy) watch.changed(id);
     },
@@ -130,6 +133,10 @@ async function startStorage(
   const watch: StorageWatch = new StorageWatch({
     ...{ backend, mounted: () => convergence.mounted(), paceMs: config.storagePaceMs, clock, logger },
     send: (report) => link.tellStorage(report),
+  });
+  const snapshots = new SnapshotConvergence({
+    ...{ backend, clock, random, logger, between: (id, work) => convergence.between(id, work) },
+    report: (report) => link.reportSnapshot(report),
   });
   await convergence.start();
   const era = await readEra(nodeId, config.sharedMachine);
@@ -139,9 +146,9 @@ async function startStorage(
     port: config.control.agentPort,
     address: config.address,
     identity: { era, version, backend: kind, pool, profiles },
-    ...{ tls, convergence, storage: watch, clock, random, logger },
+    ...{ tls, convergence, snapshots, storage: watch, clock, random, logger },
   });
-  return { convergence, link, profiles };
+  return { convergence, snapshots, link, profiles };
 }
 
 function nodeIn(certificate: string, configPath: string): NodeId {

@@ -3,7 +3,6 @@ import type { DatasetInspection } from '../api/inspection.ts';
 import type { LeaseBody } from '../api/leases.ts';
 import type { NodeInspection, NodeState } from '../api/nodes.ts';
 import { PATHS, TAG_HEADER } from '../api/paths.ts';
-import type { StorageView } from '../api/storage.ts';
 import { type DatasetId, type NodeId, parseNodeId } from '../kit/ids.ts';
 import { nameOf } from '../model/dataset.ts';
 import { bodyOf } from './answers.ts';
@@ -21,9 +20,8 @@ import {
 import type { Https, HttpsAnswer, HttpsRequest } from './https.ts';
 import { goneIn, mountedIn, mountsAmong } from './judgements.ts';
 import { onChange } from './passing.ts';
-import { SHAPES, type Shape } from './shapes.ts';
+import { DATASET_EVENTS, SHAPES, type Shape } from './shapes.ts';
 import type { StatePolling } from './state-polling.ts';
-import type { StorageClient } from './storage-client.ts';
 
 interface RestClientParts {
   readonly https: Https;
@@ -32,7 +30,7 @@ interface RestClientParts {
 }
 
 /** {@link FlockerClient} over HTTPS. */
-export class RestClient implements FlockerClient, Pick<StorageClient, 'storageState'> {
+export class RestClient implements FlockerClient {
   readonly #https: Https;
   readonly #watch: EventWatch;
   readonly #polling: StatePolling;
@@ -87,11 +85,15 @@ export class RestClient implements FlockerClient, Pick<StorageClient, 'storageSt
     if (condition.kind === 'nameUnused' && !(await this.hasAdditions(signal))) {
       throw new ClientError('bad_request', `This server cannot make a dataset only if the name is unused; use a tag`);
     }
+    if (dataset.sourceSnapshot !== undefined && !(await this.hasAdditions(signal))) {
+      throw new ClientError('not_supported', 'This server has no snapshots to make a dataset from');
+    }
     const body = {
       primary: dataset.primary,
       ...(dataset.datasetId === undefined ? {} : { dataset_id: dataset.datasetId }),
       ...(dataset.maximumSizeBytes === undefined ? {} : { maximum_size: dataset.maximumSizeBytes }),
       metadata: dataset.metadata,
+      ...(dataset.sourceSnapshot === undefined ? {} : { source_snapshot: dataset.sourceSnapshot }),
     };
     const headers = conditionHeaders(condition, 'create');
     const request: HttpsRequest = { method: 'POST', path: PATHS.configurationDatasets, headers, body };
@@ -129,16 +131,6 @@ export class RestClient implements FlockerClient, Pick<StorageClient, 'storageSt
     return this.#get(PATHS.inspectNodes, SHAPES.nodeInspections, signal);
   }
 
-  async storageState(signal: AbortSignal): Promise<StorageView> {
-    if (!(await this.hasAdditions(signal))) {
-      throw new ClientError(
-        'not_supported',
-        `GET ${PATHS.storage}: this server does not tell the state of its storage`,
-      );
-    }
-    return this.#get(PATHS.storage, SHAPES.storage, signal);
-  }
-
   async nodeByEra(era: string, signal: AbortSignal): Promise<NodeId> {
     const path = `${PATHS.nodesByEra}/${encodeURIComponent(era)}`;
     const { uuid } = await this.#get(path, SHAPES.nodeByEra, signal);
@@ -170,7 +162,7 @@ export class RestClient implements FlockerClient, Pick<StorageClient, 'storageSt
     const judge = mountedIn(id, nodeId, tell);
     if (!(await this.#additionsOnceReached(tell, signal))) return this.#polling.until(judge.states, tell, signal);
     const query = { dataset_id: id, until: 'mounted', node_uuid: nodeId };
-    return this.#watch.until(query, judge.inspection, tell, signal);
+    return this.#watch.until(query, DATASET_EVENTS, judge.inspection, tell, signal);
   }
 
   async waitUntilGone(id: DatasetId, signal: AbortSignal): Promise<void> {
@@ -181,7 +173,7 @@ export class RestClient implements FlockerClient, Pick<StorageClient, 'storageSt
       return;
     }
     try {
-      await this.#watch.until({ dataset_id: id, until: 'gone' }, judge.inspection, ignore, signal);
+      await this.#watch.until({ dataset_id: id, until: 'gone' }, DATASET_EVENTS, judge.inspection, ignore, signal);
     } catch (error) {
       // Nothing of it is left to wait for.
       if (!(error instanceof ClientError && error.code === 'not_found')) throw error;

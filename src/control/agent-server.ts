@@ -149,6 +149,11 @@ class AgentConnection {
       await this.#service.measured(this.#session, parsed);
       return;
     }
+    if (parsed.kind === 'snapshotReport') {
+      if (!this.#joined) throw new Error('a report on snapshots came before hello');
+      await this.#service.reportSnapshots(this.#session, parsed.reports);
+      return;
+    }
     if (this.#joined) throw new Error('a second hello came');
     if (parsed.protocol !== AGENT_PROTOCOL) {
       this.#refuse(`This control service speaks agent protocol ${AGENT_PROTOCOL}, the agent ${parsed.protocol}.`);

@@ -1,5 +1,5 @@
 import type { Report } from '../api/agent-channel.ts';
-import type { DatasetId, NodeId } from '../kit/ids.ts';
+import type { DatasetId, NodeId, SnapshotId } from '../kit/ids.ts';
 import type { PoolReport, VolumeUsage } from '../model/storage-state.ts';
 import type { Problem, VolumeState } from '../model/volume-state.ts';
 
@@ -46,6 +46,8 @@ export interface ClusterView {
   havers(dataset: DatasetId): ReadonlySet<NodeId>;
   nodeOfEra(era: string): NodeId | undefined;
   poolMeasure(node: NodeId): PoolMeasure | undefined;
+  /** What keeps a snapshot from being taken or destroyed, by the node that was told to. */
+  snapshotProblem(snapshot: SnapshotId): (Problem & { readonly node: NodeId }) | undefined;
 }
 
 const NOBODY: ReadonlySet<NodeId> = new Set();
@@ -58,6 +60,7 @@ export class Cluster implements ClusterView {
   readonly #eras = new Map<string, NodeId>();
   readonly #pools = new Map<NodeId, PoolMeasure>();
   #measures = 0;
+  readonly #snapshotProblems = new Map<SnapshotId, Problem & { readonly node: NodeId }>();
 
   node(id: NodeId): LiveNode | undefined {
     return this.#nodes.get(id);
@@ -81,6 +84,15 @@ export class Cluster implements ClusterView {
 
   poolMeasure(node: NodeId): PoolMeasure | undefined {
     return this.#pools.get(node);
+  }
+
+  snapshotProblem(snapshot: SnapshotId): (Problem & { readonly node: NodeId }) | undefined {
+    return this.#snapshotProblems.get(snapshot);
+  }
+
+  seeSnapshot(node: NodeId, snapshot: SnapshotId, problem: Problem | null): void {
+    if (problem === null) this.#snapshotProblems.delete(snapshot);
+    else this.#snapshotProblems.set(snapshot, { ...problem, node });
   }
 
   /** A node that says hello: what it reported before is forgotten, as is the era it had. */
@@ -143,6 +155,9 @@ export class Cluster implements ClusterView {
   forgetSightings(node: NodeId): void {
     for (const dataset of this.#sightings.get(node)?.keys() ?? []) this.#noteHaver(node, dataset, false);
     this.#sightings.delete(node);
+    for (const [snapshot, problem] of this.#snapshotProblems) {
+      if (problem.node === node) this.#snapshotProblems.delete(snapshot);
+    }
   }
 
   #noteHaver(node: NodeId, dataset: DatasetId, has: boolean): void {

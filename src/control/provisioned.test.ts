@@ -28,6 +28,11 @@ it('counts a made volume in its pool with its real size, and what is not made ye
   expect(provisioned.total).toEqual({ datasets: 4, bytes: 4096 + 1024 + 2048 + DEFAULT_SIZE_BYTES });
 });
 
+it('counts a volume that is to grow with what it was promised', () => {
+  const growing = dataset({ storage: held(A, { sizeBytes: 4096 }), maximumSizeBytes: 8192 });
+  expect(of(growing).total).toEqual({ datasets: 1, bytes: 8192 });
+});
+
 it('counts what is deleted until it is gone, and never what will not be made', () => {
   const doomed = dataset({ deleted: true, storage: held(A) });
   expect(of(doomed).total.datasets).toBe(1);
@@ -54,6 +59,7 @@ it('is after any changes what it would be counted anew', () => {
     metadata: fc.constantFrom({}, gold),
     maximumSizeBytes: sizeOrNull(),
     storage,
+    source: fc.constant(null),
   });
   fc.assert(
     fc.property(fc.array(datasets, { maxLength: 30 }), (changes) => {

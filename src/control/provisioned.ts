@@ -85,7 +85,9 @@ function placeOf({ storage, primary, deleted }: Dataset): string | undefined {
 
 function promisedBytes({ storage, maximumSizeBytes }: Dataset): number {
   const madeBytes = storage.kind === 'held' || storage.kind === 'free' ? storage.sizeBytes : null;
-  return madeBytes ?? maximumSizeBytes ?? DEFAULT_SIZE_BYTES;
+  if (madeBytes === null || maximumSizeBytes === null) return madeBytes ?? maximumSizeBytes ?? DEFAULT_SIZE_BYTES;
+  // One that is to grow was promised what it does not have yet.
+  return Math.max(madeBytes, maximumSizeBytes);
 }
 
 function poolKey(pool: string): string {

@@ -6,9 +6,11 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Backend } from '../../src/agent/backends/backend.ts';
 import { teardownNode } from '../../src/agent/backends/teardown.ts';
 import { type DatasetId, newDatasetId } from '../../src/kit/ids.ts';
-import type { ProblemCode } from '../../src/model/volume-state.ts';
 import { expectSoundFigures } from './backend-figures.ts';
+import { growthContract } from './backend-growth.ts';
+import { snapshotContract } from './backend-snapshots.ts';
 import { BackendWorld } from './backend-world.ts';
+import { expectCode } from './expect-code.ts';
 
 const SIZE_BYTES = 16 * 2 ** 20;
 
@@ -21,10 +23,14 @@ export interface BackendSubject {
   readonly skip: string | null;
   /** Whether a restart of the machine unmounts volumes. */
   readonly mountsEndWithTheMachine: boolean;
+  /** Whether a snapshot is of one instant even while somebody writes. */
+  readonly snapshotsAreInstants: boolean;
 }
 
 /** Everything that the `Backend` interface promises, against the real thing. */
 export function backendContract(name: string, subject: BackendSubject): void {
+  growthContract(name, subject);
+  snapshotContract(name, subject);
   describe.skipIf(subject.skip !== null)(`${name} keeps the backend contract${subject.skip ?? ''}`, () => {
     let world: BackendWorld;
     let a: Backend;
@@ -405,16 +411,4 @@ export function backendContract(name: string, subject: BackendSubject): void {
       expect(await readFile(fileIn('a', id, 'file'), 'utf8')).toBe('kept');
     });
   });
-}
-
-/** Awaits a refusal with `code` whose message names the volume; returns the message. */
-export async function expectCode(step: Promise<unknown>, code: ProblemCode, datasetId: string | null): Promise<string> {
-  const error: unknown = await step.then(
-    () => new Error('the step was done'),
-    (thrown: unknown) => thrown,
-  );
-  expect(error).toMatchObject({ code });
-  const message = error instanceof Error ? error.message : '';
-  if (datasetId !== null) expect(message).toContain(datasetId);
-  return message;
 }

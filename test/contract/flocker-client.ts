@@ -4,10 +4,11 @@ import type { Condition, FlockerClient, NewDataset } from '../../src/client/floc
 import type { StorageClient } from '../../src/client/storage-client.ts';
 import { type DatasetId, type NodeId, parseDatasetId, parseNodeId } from '../../src/kit/ids.ts';
 import { PROFILE_KEY } from '../../src/model/dataset.ts';
+import { growthAndSnapshotsContract, noGrowthNorSnapshotsContract, type StorageWorld } from './storage-client.ts';
 
 /** A cluster to run the suite against. */
 export interface FlockerWorld {
-  readonly client: FlockerClient & Pick<StorageClient, 'storageState'>;
+  readonly client: FlockerClient & StorageClient;
   /** A new node that reports and mounts what is configured onto it. */
   addNode(): Promise<NodeId>;
   /** The era that the node reported. */
@@ -283,6 +284,10 @@ export function flockerClientContract(
         expect(leases.some((lease) => lease.dataset_id === id)).toBe(false);
       });
     });
+
+    const storageWorld = (): StorageWorld => ({ client, here, there });
+    if (additions) growthAndSnapshotsContract(storageWorld);
+    else noGrowthNorSnapshotsContract(storageWorld);
 
     describe('waiting', () => {
       it('ends with the signal and says what it waited for', async () => {

@@ -1,6 +1,7 @@
 import { statfs } from 'node:fs/promises';
 import type { PoolReport, ProfileTraits } from '../../model/storage-state.ts';
 import { mediaOf } from '../host/media.ts';
+import type { PoolLayout } from './pool-layout.ts';
 import { type Statements, traitsOf } from './statements.ts';
 
 type Engine = Pick<ProfileTraits, 'compression' | 'dedup'>;
@@ -21,12 +22,15 @@ const UNKNOWN_ENGINE: Engine = { compression: null, dedup: null };
  * used. What the volumes have written is not told, as other nodes may have some of them.
  */
 export async function describeFilePool(
-  rootPath: string,
+  layout: PoolLayout,
   statements: Statements,
   signal: AbortSignal,
 ): Promise<PoolReport> {
   // In turn: each may occupy one of the process's few threads for as long as a network filesystem is away.
   signal.throwIfAborted();
+  const { rootPath } = layout;
+  // Else the figures would be those of whatever is below a pool that is not mounted.
+  await layout.verify();
   const space = await statfs(rootPath);
   signal.throwIfAborted();
   const media = await mediaOf(rootPath);

@@ -7,7 +7,8 @@ import { FILESYSTEM_TYPES } from '../host/filesystem.ts';
 import type { Backend } from './backend.ts';
 import { BackendSettings, BackendSettingsError } from './backend-settings.ts';
 import { openDirectory } from './directory/directory.ts';
-import { type LoopbackProfile, openLoopback } from './loopback/loopback.ts';
+import type { LoopbackProfile } from './loopback/image-plan.ts';
+import { openLoopback } from './loopback/loopback.ts';
 import { MEDIA, readStatedTraits, STATED_KEYS } from './statements.ts';
 
 export interface BackendSurroundings {

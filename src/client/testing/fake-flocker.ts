@@ -12,9 +12,9 @@ import { goneIn, mountedIn, mountsAmong } from '../judgements.ts';
 import { onChange } from '../passing.ts';
 import type { StorageClient } from '../storage-client.ts';
 import { FakeCluster, type FakeDataset } from './fake-cluster.ts';
-import { fakeStorageView } from './fake-storage.ts';
+import { fakeStorageClient } from './fake-storage-client.ts';
 
-type FakeClient = FlockerClient & Pick<StorageClient, 'storageState'>;
+type FakeClient = FlockerClient & StorageClient;
 
 /** A cluster in memory and a client of it. `{...client, acquireLease: …}` puts a fault into one method. */
 export interface FakeFlocker {
@@ -68,6 +68,7 @@ function fakeClient(cluster: FakeCluster, newUuid: NewUuid, additions: boolean):
     return orAbort(waited, signal).finally(() => stop());
   };
   return {
+    ...fakeStorageClient({ cluster, additions, answer, wait }),
     version: (signal) => answer(signal, () => '1.15.0'),
     hasAdditions: (signal) => answer(signal, () => additions),
     listDatasets: (signal) => answer(signal, () => ({ datasets: configurations(cluster), tag: cluster.tag })),
@@ -80,6 +81,9 @@ function fakeClient(cluster: FakeCluster, newUuid: NewUuid, additions: boolean):
     createDataset: (dataset, condition, signal) =>
       answer(signal, () => {
         if (condition.kind === 'nameUnused' && !additions) throw badRequest('This server knows no condition on names');
+        if (dataset.sourceSnapshot !== undefined && !additions) {
+          throw new ClientError('not_supported', 'This server has no snapshots to make a dataset from');
+        }
         checkCondition(cluster, condition);
         return create(cluster, newUuid, dataset).configuration;
       }),
@@ -107,11 +111,6 @@ function fakeClient(cluster: FakeCluster, newUuid: NewUuid, additions: boolean):
     inspectDatasets: (signal) => answer(signal, () => (additions ? inspections(cluster) : undefined)),
     inspectNodes: (signal) =>
       answer(signal, () => (additions ? cluster.nodes.map((node) => cluster.inspectNode(node)) : undefined)),
-    storageState: (signal) =>
-      answer(signal, () => {
-        if (!additions) throw new ClientError('not_supported', 'This server does not tell the state of its storage');
-        return fakeStorageView(cluster);
-      }),
     nodeByEra: (era, signal) =>
       answer(signal, () => {
         const node = cluster.nodes.find((candidate) => cluster.eraOf(candidate) === era);
@@ -148,7 +147,11 @@ function fakeClient(cluster: FakeCluster, newUuid: NewUuid, additions: boolean):
 
 function create(cluster: FakeCluster, newUuid: NewUuid, dataset: NewDataset): FakeDataset {
   const id = dataset.datasetId ?? newDatasetId(newUuid);
-  const size = dataset.maximumSizeBytes === undefined ? {} : { maximum_size: dataset.maximumSizeBytes };
+  const { sourceSnapshot: source } = dataset;
+  const sourceBytes = source === undefined ? undefined : cluster.snapshots.sourceSizeBytes(source);
+  const sizeBytes = dataset.maximumSizeBytes ?? sourceBytes;
+  if (sizeBytes !== undefined && sizeBytes < (sourceBytes ?? 0)) throw badRequest(DESCRIPTIONS.smallerThanSnapshot);
+  const size = sizeBytes === undefined ? {} : { maximum_size: sizeBytes };
   const body = { primary: dataset.primary, dataset_id: id, metadata: { ...dataset.metadata }, ...size };
   if (!createBody.Check(body)) {
     const errors = createBody.Errors(body).map((error) => `${error.instancePath} ${error.message}`);
@@ -162,7 +165,7 @@ function create(cluster: FakeCluster, newUuid: NewUuid, dataset: NewDataset): Fa
     deleted: false,
     ...size,
   };
-  const made: FakeDataset = { id, configuration, storage: { kind: 'unmade' } };
+  const made: FakeDataset = { id, configuration, source, sizeBytes: 0, storage: { kind: 'unmade' } };
   cluster.datasets.set(id, made);
   cluster.configured();
   return made;

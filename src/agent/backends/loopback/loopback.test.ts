@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { geteuid } from 'node:process';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { backendContract, expectCode } from '../../../../test/contract/backend.ts';
+import { backendContract } from '../../../../test/contract/backend.ts';
 import { BackendWorld } from '../../../../test/contract/backend-world.ts';
+import { expectCode } from '../../../../test/contract/expect-code.ts';
 import { type DatasetId, newDatasetId } from '../../../kit/ids.ts';
 import { readMountTable } from '../../host/mount-table.ts';
 import type { Backend } from '../backend.ts';
@@ -35,6 +36,7 @@ backendContract('loopback', {
   bytesName: 'image',
   skip,
   mountsEndWithTheMachine: true,
+  snapshotsAreInstants: true,
 });
 
 describe.skipIf(skip !== null)(`loopback${skip ?? ''}`, () => {
