@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:https';
 import { createServer as createSilentServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -30,6 +30,7 @@ it('says who it is where the agent asks for that', async () => {
   await writeFile(path, 'token\n');
   expect(await readAuthorization({ credentialPath: undefined, tokenPath: path })).toBe('Bearer token');
   await expect(readAuthorization({ credentialPath: path, tokenPath: undefined })).rejects.toThrow(/principal/);
+  await rm(path);
 });
 
 it('tells what an answer means', async () => {
