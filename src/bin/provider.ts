@@ -102,7 +102,7 @@ export async function startProvider(options: ProviderOptions, world: DaemonWorld
     ...{ clock, random, newUuid, logger, lookEveryMs },
   });
   provider.start();
-  logger.info({ agent: config.agentUrl, name: config.name, state: config.statePath }, 'resource provider works');
+  logger.info({ agent: config.agentUrl, provider: config.name, state: config.statePath }, 'resource provider works');
   return {
     close: async () => {
       await provider.close();

@@ -117,8 +117,8 @@ function existingDisk(
   settings: OfferSettings,
   { id, name, profile, sizeBytes }: KnownDataset,
 ): Resource | undefined {
-  const traits = look.profiles.find((pool) => pool.profile === profile) ?? look.profiles.find(() => profile === null);
-  if (name === null || sizeBytes === null || traits === undefined) return undefined;
+  const labels = labelsOfExisting(look, profile);
+  if (name === null || sizeBytes === null || labels === undefined) return undefined;
   return {
     ...common(record, settings),
     scalar: { value: mibOfMilli(milliOfBytes(sizeBytes)) },
@@ -129,7 +129,7 @@ function existingDisk(
         vendor: settings.vendor,
         metadata: {
           labels: [
-            ...traits.labels,
+            ...labels,
             ...(profile === null ? [] : [{ key: 'profile', value: profile }]),
             { key: VOLUME_LABEL, value: name },
           ],
@@ -137,6 +137,16 @@ function existingDisk(
       },
     },
   };
+}
+
+/** What a volume is like; undefined when that is not known: one without a profile, where profiles differ. */
+function labelsOfExisting(
+  look: StorageLook,
+  profile: string | null,
+): StorageLook['profiles'][number]['labels'] | undefined {
+  if (profile !== null) return look.profiles.find((pool) => pool.profile === profile)?.labels;
+  const kinds = new Set(look.profiles.map(({ labels }) => JSON.stringify(labels)));
+  return kinds.size === 1 ? look.profiles[0]?.labels : undefined;
 }
 
 function common(record: ProviderRecord, { defaultReservations }: OfferSettings): Omit<Resource, 'scalar' | 'disk'> {
