@@ -14,6 +14,19 @@ import { startDeadline } from '../../src/kit/deadline.ts';
 const run = promisify(execFile);
 const COMPILED = new URL('../../dist/src/agent/backends/open-backend.js', import.meta.url).href;
 
+/** Where a world's pool is. */
+export interface WorldPlace {
+  /** The directory with `unattached`, `attached` and so on. */
+  readonly rootPath: string;
+  /** How the `dataset` section says so. */
+  readonly section: Readonly<Record<string, unknown>>;
+}
+
+const plainPlace = (directory: string): WorldPlace => {
+  const rootPath = join(directory, 'pool');
+  return { rootPath, section: { root_path: rootPath } };
+};
+
 /** One pool in a directory of its own, nodes that use it, and processes that get in the way. */
 export class BackendWorld {
   readonly directory: string;
@@ -23,16 +36,20 @@ export class BackendWorld {
   /** Longer than any test takes; a hung step then fails instead of hanging the suite. */
   readonly #deadline = startDeadline(systemClock, 120_000, 'the test');
 
-  private constructor(directory: string, section: Readonly<Record<string, unknown>>) {
+  private constructor(directory: string, section: Readonly<Record<string, unknown>>, place: WorldPlace) {
     this.directory = directory;
-    this.rootPath = join(directory, 'pool');
-    this.#section = section;
+    this.rootPath = place.rootPath;
+    this.#section = { ...place.section, ...section };
     // Twenty volumes at once listen to it, without a leak.
     setMaxListeners(0, this.#deadline.signal);
   }
 
-  static async make(section: Readonly<Record<string, unknown>>): Promise<BackendWorld> {
-    return new BackendWorld(await realpath(await mkdtemp(join(tmpdir(), 'backend-'))), section);
+  static async make(
+    section: Readonly<Record<string, unknown>>,
+    place: (directory: string) => WorldPlace = plainPlace,
+  ): Promise<BackendWorld> {
+    const directory = await realpath(await mkdtemp(join(tmpdir(), 'backend-')));
+    return new BackendWorld(directory, section, place(directory));
   }
 
   get signal(): AbortSignal {
@@ -44,7 +61,7 @@ export class BackendWorld {
   }
 
   section(changes: Readonly<Record<string, unknown>> = {}): Readonly<Record<string, unknown>> {
-    return { root_path: this.rootPath, default_size: '16MiB', ...this.#section, ...changes };
+    return { default_size: '16MiB', ...this.#section, ...changes };
   }
 
   /** The node as its agent finds it right after a start, before `recover`. */

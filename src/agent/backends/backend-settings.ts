@@ -53,6 +53,21 @@ export class BackendSettings {
     return bytes;
   }
 
+  /** A whole number from `least` to `most`. */
+  integer(key: string, least: number, most: number): number | undefined {
+    const value = this.#value(key);
+    if (value === undefined) return undefined;
+    if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most) return value;
+    throw this.#bad(key, `a whole number from ${least} to ${most}`);
+  }
+
+  /** True or false. */
+  flag(key: string): boolean | undefined {
+    const value = this.#value(key);
+    if (value === undefined || typeof value === 'boolean') return value;
+    throw this.#bad(key, 'true or false');
+  }
+
   /** One of `choices`. */
   choice<Choice extends string>(key: string, choices: readonly Choice[]): Choice | undefined {
     const value = this.#value(key);

@@ -2,7 +2,7 @@ import { lstat, mkdir, readdir, realpath, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { syncDirectory } from '../../kit/atomic-file.ts';
 import { errorCode } from '../../kit/coded-error.ts';
-import { type DatasetId, type NewUuid, parseDatasetId } from '../../kit/ids.ts';
+import { type DatasetId, type NewUuid, parseDatasetId, type SnapshotId } from '../../kit/ids.ts';
 import type { Logger } from '../../kit/logger.ts';
 import { BackendError } from './backend.ts';
 import { openPoolIdentity, type PoolPlace, readPoolIdentity } from './pool-identity.ts';
@@ -14,6 +14,15 @@ export type VolumePlace =
   | { readonly kind: 'detached' | 'attached'; readonly directory: string }
   | { readonly kind: 'elsewhere'; readonly instance: string };
 
+/** What depends on the filesystem that a pool is on. */
+export interface PoolFilesystem {
+  /** Makes creations, renames and removals in a directory survive a power cut. */
+  syncDirectory(path: string): Promise<void>;
+  /** Removes a directory and all below it; fine when it does not exist. */
+  removeTree(path: string): Promise<void>;
+}
+
+const PLAIN_FILESYSTEM: PoolFilesystem = { syncDirectory, removeTree };
 const INSTANCE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
 /**
@@ -27,16 +36,23 @@ export class PoolLayout {
   readonly #place: PoolPlace;
   readonly #newUuid: NewUuid;
   readonly #log: Logger;
+  readonly #filesystem: PoolFilesystem;
 
-  private constructor(id: string, place: PoolPlace, newUuid: NewUuid, log: Logger) {
+  private constructor(id: string, place: PoolPlace, newUuid: NewUuid, log: Logger, filesystem: PoolFilesystem) {
     this.id = id;
     this.#place = place;
     this.#newUuid = newUuid;
     this.#log = log;
+    this.#filesystem = filesystem;
   }
 
   /** Opens the pool at `rootPath`, making what is missing of it. */
-  static async open(place: PoolPlace, newUuid: NewUuid, log: Logger): Promise<PoolLayout> {
+  static async open(
+    place: PoolPlace,
+    newUuid: NewUuid,
+    log: Logger,
+    filesystem: PoolFilesystem = PLAIN_FILESYSTEM,
+  ): Promise<PoolLayout> {
     const { instance, kind } = place;
     if (!INSTANCE.test(instance)) {
       throw new BackendError(
@@ -55,6 +71,7 @@ export class PoolLayout {
       { rootPath, instance, kind },
       newUuid,
       log,
+      filesystem,
     );
   }
 
@@ -62,12 +79,17 @@ export class PoolLayout {
     return this.#place.instance;
   }
 
+  /** Real path of the pool. */
+  get rootPath(): string {
+    return this.#place.rootPath;
+  }
+
   /**
-   * Makes a directory in which a volume can be made. Every try has one of its own: an mkfs that outlives a killed agent goes
+   * Makes a directory in which a volume or a snapshot can be made. Every try has one of its own: an mkfs that outlives a killed agent goes
    * on writing to the path it was given, which must not be that of the next try.
    */
-  async newDirectory(datasetId: DatasetId): Promise<string> {
-    const directory = this.#path('creating', this.instance, `${datasetId}.${this.#newUuid()}`);
+  async newDirectory(id: DatasetId | SnapshotId): Promise<string> {
+    const directory = this.#path('creating', this.instance, `${id}.${this.#newUuid()}`);
     await mkdir(directory, { mode: 0o700 });
     return directory;
   }
@@ -145,12 +167,12 @@ export class PoolLayout {
   /** Gives an attached volume back to the pool; durable, since another node may take it on this promise. */
   async give(datasetId: DatasetId): Promise<void> {
     await rename(this.attachedPath(datasetId), this.detachedPath(datasetId));
-    await Promise.all([this.syncDetached(), syncDirectory(this.#path('attached', this.instance))]);
+    await Promise.all([this.syncDetached(), this.#filesystem.syncDirectory(this.#path('attached', this.instance))]);
   }
 
   /** Makes earlier changes in `unattached` durable. */
   async syncDetached(): Promise<void> {
-    await syncDirectory(this.#path('unattached'));
+    await this.#filesystem.syncDirectory(this.#path('unattached'));
   }
 
   /** Takes a detached volume out of the pool for good and frees its space. False when it no longer is where it was. */
@@ -164,7 +186,12 @@ export class PoolLayout {
 
   /** Deletes what an earlier, interrupted step of this node left of a volume that was destroyed. */
   async discardRemains(datasetId: DatasetId): Promise<void> {
-    await removeTree(this.#path('destroying', this.instance, datasetId));
+    await this.removeTree(this.#path('destroying', this.instance, datasetId));
+  }
+
+  /** Removes a directory of the pool and all below it; fine when it does not exist. */
+  async removeTree(path: string): Promise<void> {
+    await this.#filesystem.removeTree(path);
   }
 
   /** Deletes everything that this node left unfinished or half destroyed. */
@@ -172,7 +199,7 @@ export class PoolLayout {
     await this.verify();
     for (const part of ['creating', 'destroying']) {
       const directory = this.#path(part, this.instance);
-      for (const name of await readdir(directory)) await removeTree(join(directory, name));
+      for (const name of await readdir(directory)) await this.removeTree(join(directory, name));
     }
   }
 

@@ -5,4 +5,5 @@ backendContract('directory', {
   bytesName: 'data',
   skip: null,
   mountsEndWithTheMachine: false,
+  mountedWithoutVolumes: () => [],
 });

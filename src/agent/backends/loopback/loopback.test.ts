@@ -35,6 +35,7 @@ backendContract('loopback', {
   bytesName: 'image',
   skip,
   mountsEndWithTheMachine: true,
+  mountedWithoutVolumes: (world) => [world.mountRoot('a')],
 });
 
 describe.skipIf(skip !== null)(`loopback${skip ?? ''}`, () => {
