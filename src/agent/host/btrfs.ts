@@ -145,10 +145,14 @@ export class Btrfs {
     });
   }
 
-  /** Limits what the subvolume at `path` refers to, in bytes as stored, shared ones included. */
-  limitReferenced(path: string, sizeBytes: number): Promise<void> {
+  /**
+   * Limits what subvolume `id` refers to, in bytes as stored, shared ones included. `path` is of the filesystem, but not in
+   * that subvolume: once it is full, even this is refused from within.
+   */
+  limitReferenced(path: string, id: number, sizeBytes: number): Promise<void> {
     return withDirectory(path, async ({ fd }) => {
       const argument = Buffer.alloc(48);
+      argument.writeBigUInt64LE(BigInt(id), 0);
       argument.writeBigUInt64LE(LIMIT_REFERENCED, 8);
       argument.writeBigUInt64LE(BigInt(sizeBytes), 16);
       await this.#kernel.ioctl(fd, QGROUP_LIMIT, argument);

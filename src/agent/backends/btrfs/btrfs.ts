@@ -60,14 +60,14 @@ export async function openBtrfs(options: BtrfsOptions): Promise<Backend> {
     const steps = new PoolSteps(layout);
     const space = new BtrfsSpace((await btrfs.filesystemUuid(layout.rootPath)) ?? '');
     const quota = await Quota.open(btrfs, space, options.quota, layout.rootPath);
-    const snapshots = await SnapshotShelf.open(layout, steps, btrfs, clock);
+    const snapshots = await SnapshotShelf.open({ layout, steps, btrfs, quota, clock });
     const walk = new SavingsWalk({
       ...{ tree, clock, rootPath: layout.rootPath },
       subvolumes: () => poolSubvolumes(btrfs, layout.rootPath),
       generation: () => space.generation(),
     });
     await mkdir(mountRoot, { recursive: true, mode: 0o700 });
-    const mounts = new VolumeMounts(kernel, btrfs, await realpath(mountRoot));
+    const mounts = new VolumeMounts(kernel, btrfs, quota, await realpath(mountRoot));
     return new BtrfsBackend(options, {
       ...{ kernel, btrfs, opened, layout, steps, quota, snapshots, mounts, mountRoot: await realpath(mountRoot) },
       report: (signal) => describeBtrfs({ rootPath: layout.rootPath, space, walk, profiles: options.profiles }, signal),
@@ -149,7 +149,7 @@ class BtrfsBackend implements Backend {
   async create(recipe: VolumeRecipe, signal: AbortSignal): Promise<void> {
     const { datasetId, metadata, source } = recipe;
     await this.#steps.create(datasetId, signal, async (directory) => {
-      const snapshot = source === undefined ? undefined : await this.snapshots.source(source);
+      const snapshot = source === undefined ? undefined : await this.snapshots.source(source, datasetId);
       const plan = planVolume({ ...recipe, sizeBytes: recipe.sizeBytes ?? snapshot?.sizeBytes ?? null }, this.#options);
       const wanted = metadata[FILESYSTEM_KEY];
       if (wanted !== undefined && wanted !== 'btrfs') {
@@ -211,7 +211,7 @@ class BtrfsBackend implements Backend {
       const path = bytesPath(directory);
       await this.#parts.quota.limit(path, after);
       // The record must not promise what the limit does not yet allow.
-      await this.#parts.btrfs.commit(path);
+      await this.#parts.btrfs.commit(directory);
       await writeVolumeRecord(directory, { ...record, sizeBytes: after });
     });
   }
@@ -255,9 +255,9 @@ class BtrfsBackend implements Backend {
     } else {
       await btrfs.snapshot(source, path, 'writable');
     }
-    await btrfs.setCompression(path, compression);
-    // With full quotas a snapshot begins with the limit of what it was taken of.
+    // With full quotas a snapshot begins with the limit of what it was taken of, and may be full.
     await quota.limit(path, record.sizeBytes);
+    await quota.withRoom(path, () => btrfs.setCompression(path, compression));
     await writeVolumeRecord(directory, record);
   }
 

@@ -10,26 +10,37 @@ import { explainFailure } from '../backend-failure.ts';
 import type { PoolLayout } from '../pool-layout.ts';
 import type { PoolSteps } from '../pool-steps.ts';
 import { readVolumeRecord } from '../volume-record.ts';
+import type { Quota } from './quota.ts';
 import { bytesPath } from './subvolumes.ts';
 
 const RECORD_NAME = 'snapshot.json';
+
+export interface ShelfSources {
+  readonly layout: PoolLayout;
+  readonly steps: PoolSteps;
+  readonly btrfs: Btrfs;
+  readonly quota: Quota;
+  readonly clock: Clock;
+}
 
 /** The snapshots of a pool: `<pool>/snapshots/<id>`, each a read-only subvolume with a record beside it. */
 export class SnapshotShelf implements SnapshotEngine {
   readonly #layout: PoolLayout;
   readonly #steps: PoolSteps;
   readonly #btrfs: Btrfs;
+  readonly #quota: Quota;
   readonly #clock: Clock;
 
-  private constructor(layout: PoolLayout, steps: PoolSteps, btrfs: Btrfs, clock: Clock) {
+  private constructor({ layout, steps, btrfs, quota, clock }: ShelfSources) {
     this.#layout = layout;
     this.#steps = steps;
     this.#btrfs = btrfs;
+    this.#quota = quota;
     this.#clock = clock;
   }
 
-  static async open(layout: PoolLayout, steps: PoolSteps, btrfs: Btrfs, clock: Clock): Promise<SnapshotShelf> {
-    const shelf = new SnapshotShelf(layout, steps, btrfs, clock);
+  static async open(sources: ShelfSources): Promise<SnapshotShelf> {
+    const shelf = new SnapshotShelf(sources);
     await mkdir(shelf.directory, { recursive: true, mode: 0o700 });
     return shelf;
   }
@@ -51,7 +62,8 @@ export class SnapshotShelf implements SnapshotEngine {
       const directory = await this.#layout.newDirectory(snapshotId);
       const snapshot = { sizeBytes, takenAtMs: this.#clock.wallMs() };
       try {
-        await this.#btrfs.snapshot(bytesPath(volume), bytesPath(directory), 'read-only');
+        const source = bytesPath(volume);
+        await this.#quota.withRoom(source, () => this.#btrfs.snapshot(source, bytesPath(directory), 'read-only'));
         const record = { version: 1, snapshotId, datasetId, ...snapshot };
         await writeFileDurably(join(directory, RECORD_NAME), `${JSON.stringify(record, null, 2)}\n`, 0o600);
         await rename(directory, this.#path(snapshotId));
@@ -89,11 +101,11 @@ export class SnapshotShelf implements SnapshotEngine {
     });
   }
 
-  /** A snapshot and where its bytes are. Fails with `volume_lost` when the pool does not have it. */
-  async source(snapshotId: SnapshotId): Promise<TakenSnapshot & { readonly path: string }> {
+  /** The snapshot that volume `datasetId` is to be made from, and where its bytes are. Fails with `volume_lost` when the pool does not have it. */
+  async source(snapshotId: SnapshotId, datasetId: DatasetId): Promise<TakenSnapshot & { readonly path: string }> {
     const found = await this.find(snapshotId);
     if (found !== undefined) return { ...found, path: bytesPath(this.#path(snapshotId)) };
-    const text = `there is no snapshot ${snapshotId} in pool ${this.#layout.id}; make the volume from another one`;
+    const text = `volume ${datasetId} cannot be made: there is no snapshot ${snapshotId} in pool ${this.#layout.id}; choose another one`;
     throw new BackendError('volume_lost', text);
   }
 

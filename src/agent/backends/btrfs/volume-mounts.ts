@@ -7,6 +7,7 @@ import { type Kernel, MountFlag } from '../../host/kernel.ts';
 import { type MountEntry, mountsAt, readMountTable } from '../../host/mount-table.ts';
 import { findStorageUsers, locate, type StorageExtent } from '../../host/storage-users.ts';
 import { BackendError } from '../backend.ts';
+import type { Quota } from './quota.ts';
 import { bytesPath } from './subvolumes.ts';
 
 /** A volume's directory, wherever in the pool it is. */
@@ -22,11 +23,13 @@ const DELETED = '//deleted';
 export class VolumeMounts {
   readonly #kernel: Kernel;
   readonly #btrfs: Btrfs;
+  readonly #quota: Quota;
   readonly #mountRoot: string;
 
-  constructor(kernel: Kernel, btrfs: Btrfs, mountRoot: string) {
+  constructor(kernel: Kernel, btrfs: Btrfs, quota: Quota, mountRoot: string) {
     this.#kernel = kernel;
     this.#btrfs = btrfs;
+    this.#quota = quota;
     this.#mountRoot = mountRoot;
   }
 
@@ -41,7 +44,7 @@ export class VolumeMounts {
       const text = `volume ${datasetId} is not mounted: ${source} is missing or no subvolume; restore it from a copy (an empty one is never put in its place)`;
       throw new BackendError('volume_lost', text);
     }
-    await this.#btrfs.setReadOnly(source, false);
+    await this.#setReadOnly(source, false);
     await mkdir(target, { mode: 0o700 }).catch((error: unknown) => {
       if (errorCode(error) !== 'EEXIST') throw error;
     });
@@ -51,10 +54,6 @@ export class VolumeMounts {
   /** Takes the node's own mounts of the volume away. */
   async unmount(volume: VolumeDirectory, signal: AbortSignal): Promise<void> {
     for (const mount of (await this.ofVolume(volume, await readMountTable())).toReversed()) {
-      if (mount.root.endsWith(DELETED)) {
-        const text = `volume ${volume.datasetId} stays mounted: ${bytesPath(volume.directory)} was removed, and its data is now only at ${mount.mountPoint}; copy it from there first`;
-        throw new BackendError('volume_lost', text);
-      }
       signal.throwIfAborted();
       try {
         await this.#kernel.unmount(mount.mountPoint);
@@ -74,12 +73,12 @@ export class VolumeMounts {
     const path = bytesPath(volume.directory);
     await this.#requireUnused(volume);
     if ((await this.#btrfs.subvolumeId(path)) === undefined || (await this.#btrfs.isReadOnly(path))) return;
-    await this.#btrfs.setReadOnly(path, true);
+    await this.#setReadOnly(path, true);
     try {
       // Someone may have come in between the look and the closing.
       await this.#requireUnused(volume);
     } catch (error) {
-      await this.#btrfs.setReadOnly(path, false);
+      await this.#setReadOnly(path, false);
       throw error;
     }
   }
@@ -113,6 +112,10 @@ export class VolumeMounts {
       // With files in it, put there while nothing was mounted, it is somebody's and stays.
       if (!['ENOENT', 'ENOTEMPTY', 'ENOTDIR', 'EBUSY'].includes(errorCode(error) ?? '')) throw error;
     }
+  }
+
+  async #setReadOnly(path: string, readOnly: boolean): Promise<void> {
+    await this.#quota.withRoom(path, () => this.#btrfs.setReadOnly(path, readOnly));
   }
 
   async #requireUnused(volume: VolumeDirectory): Promise<void> {
