@@ -7,6 +7,7 @@ import {
   ControlMessage,
   LONGEST_MESSAGE_BYTES,
   type Report,
+  type SnapshotReport,
 } from '../api/agent-channel.ts';
 import { type BackoffPolicy, backoffMs } from '../kit/backoff.ts';
 import type { Clock } from '../kit/clock.ts';
@@ -14,6 +15,7 @@ import { errorText } from '../kit/coded-error.ts';
 import { frameText } from '../kit/frame-text.ts';
 import type { Logger } from '../kit/logger.ts';
 import type { Convergence } from './convergence.ts';
+import type { SnapshotConvergence } from './snapshot-convergence.ts';
 
 const RECONNECT: BackoffPolicy = { firstMs: 200, factor: 2, longestMs: 10_000 };
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -40,6 +42,7 @@ export interface ControlLinkOptions {
   readonly address: string | undefined;
   readonly identity: AgentIdentity;
   readonly convergence: Convergence;
+  readonly snapshots: SnapshotConvergence;
   readonly clock: Clock;
   readonly random: () => number;
   readonly logger: Logger;
@@ -130,6 +133,11 @@ export class ControlLink {
     });
   }
 
+  /** The same of a snapshot. */
+  reportSnapshot(report: SnapshotReport): void {
+    if (this.#hasOrders) this.#send({ kind: 'snapshotReport', reports: [report] });
+  }
+
   close(): void {
     this.#closed = true;
     this.#cancelTimer();
@@ -156,7 +164,7 @@ export class ControlLink {
 
   #take(text: string): void {
     this.#heard = true;
-    const { convergence, logger } = this.#options;
+    const { convergence, snapshots, logger } = this.#options;
     let parsed: unknown;
     try {
       parsed = JSON.parse(text);
@@ -172,6 +180,10 @@ export class ControlLink {
       logger.error({ reason: parsed.reason }, 'the control service refused this agent');
       return;
     }
+    if (parsed.kind === 'snapshotOrders') {
+      snapshots.takeOrders(parsed.orders, parsed.withdrawn);
+      return;
+    }
     if (parsed.full) {
       this.#attempt = 0;
       this.#hasOrders = true;
@@ -185,6 +197,7 @@ export class ControlLink {
     this.#hasOrders = false;
     this.#outgoing = [];
     this.#options.convergence.forgetOrders();
+    this.#options.snapshots.forgetOrders();
     this.#cancelTimer();
     if (this.#closed) return;
     const delayMs = backoffMs(RECONNECT, this.#attempt, this.#options.random);

@@ -3,11 +3,13 @@ import { type BackoffPolicy, backoffMs } from '../kit/backoff.ts';
 import type { Clock } from '../kit/clock.ts';
 import { errorText } from '../kit/coded-error.ts';
 import { withDeadline } from '../kit/deadline.ts';
-import { type DatasetId, parseDatasetId } from '../kit/ids.ts';
+import { type DatasetId, parseDatasetId, parseSnapshotId } from '../kit/ids.ts';
+import { KeyedQueue } from '../kit/keyed-queue.ts';
 import type { Logger } from '../kit/logger.ts';
+import { formatSize } from '../kit/sizes.ts';
 import type { Problem, VolumeState } from '../model/volume-state.ts';
 import { type Backend, BackendError } from './backends/backend.ts';
-import { plan, type Step } from './transitions.ts';
+import { type Growth, isTooSmall, plan, type Step } from './transitions.ts';
 
 /** Waits after a step that failed; a step that succeeds is followed by the next at once. */
 const RETRY: BackoffPolicy = { firstMs: 100, factor: 4, longestMs: 10_000 };
@@ -44,6 +46,7 @@ export class Convergence {
   readonly #options: ConvergenceOptions;
   readonly #items = new Map<DatasetId, Item>();
   readonly #running = new Set<Promise<void>>();
+  readonly #steps = new KeyedQueue<DatasetId>();
 
   constructor(options: ConvergenceOptions) {
     this.#options = options;
@@ -110,6 +113,11 @@ export class Convergence {
     return undefined;
   }
 
+  /** Runs `work` while no step of the dataset is under way; its steps wait for it. */
+  between<T>(id: DatasetId, work: () => Promise<T>): Promise<T> {
+    return this.#steps.run(id, work);
+  }
+
   /** What this node has and how it fares, for its own status page. */
   *overview(): Iterable<{ id: DatasetId; state: VolumeState; problem: Problem | null; busy: boolean }> {
     for (const [id, { state, problem, running }] of this.#items) yield { id, state, problem, busy: running };
@@ -153,19 +161,33 @@ export class Convergence {
 
   async #advance(id: DatasetId, item: Item, lookFirst: boolean): Promise<void> {
     item.running = true;
+    let growth: Growth = 'untried';
+    /** Why it is mounted with less room than ordered: a volume that cannot grow is used all the same. */
+    let tooSmall: Problem | undefined;
     try {
       if (lookFirst) await this.#look(id, item);
       while (item.order !== undefined) {
-        const next = plan(item.order, item.state);
+        const next = plan(item.order, item.state, growth);
         if (next.kind === 'nothing') {
-          item.problem = null;
+          if (tooSmall === undefined) item.problem = null;
+          else this.#failed(id, item, tooSmall);
           break;
         }
         if (next.kind === 'blocked') {
           this.#failed(id, item, { code: next.code, message: next.message });
           break;
         }
-        if (!(await this.#step(id, item, next.step, item.order))) break;
+        const { order, state } = item;
+        const grows = isTooSmall(order, state) && (next.step === 'grow' || next.step === 'unmount');
+        const problem = await this.#step(id, item, next.step, order);
+        if (problem === undefined) continue;
+        if (!grows || !item.known) {
+          this.#failed(id, item, problem);
+          break;
+        }
+        const wantsUnmount = next.step === 'grow' && state.kind === 'mounted' && problem.code === 'volume_in_use';
+        growth = wantsUnmount ? 'offline' : 'failed';
+        tooSmall = problem;
       }
     } finally {
       item.running = false;
@@ -174,7 +196,8 @@ export class Convergence {
     if (item.order === undefined) this.#forgetIfNotHere(id, item);
   }
 
-  async #step(id: DatasetId, item: Item, step: Step, order: Order): Promise<boolean> {
+  /** Undefined when the step was done. */
+  async #step(id: DatasetId, item: Item, step: Step, order: Order): Promise<Problem | undefined> {
     const { clock, logger } = this.#options;
     const before = item.state.kind;
     const startedMs = clock.monotonicMs();
@@ -186,8 +209,10 @@ export class Convergence {
     let failure: unknown;
     try {
       if (step === 'unmount') this.#refuseIfUsed(id);
-      await withDeadline(clock, STEP_TIMEOUT_MS, `${step} of dataset ${id}`, undefined, (signal) =>
-        this.#perform(step, id, order, signal),
+      await this.#steps.run(id, () =>
+        withDeadline(clock, STEP_TIMEOUT_MS, `${step} of dataset ${id}`, undefined, (signal) =>
+          this.#perform(step, id, order, signal),
+        ),
       );
     } catch (error) {
       failure = error;
@@ -200,25 +225,40 @@ export class Convergence {
     );
     failure ??= lookFailure;
     // A step that changes nothing would be taken again at once, for ever.
-    if (item.known && item.state.kind === before) failure ??= new Error(`the volume is ${before} as before`);
+    const unchanged = step === 'grow' ? isTooSmall(order, item.state) : item.state.kind === before;
+    if (item.known && unchanged) failure ??= new Error(`the volume is ${before} as before`);
     const ms = Math.round((clock.monotonicMs() - startedMs) * 10) / 10;
     if (failure === undefined) {
-      item.attempt = 0;
+      // Where growth failed, to unmount and mount again is no success that would make the next try come sooner.
+      if (!isTooSmall(order, item.state)) item.attempt = 0;
       item.problem = null;
       logger.info({ dataset: id, step, ms }, 'step done');
-      return true;
+      return undefined;
     }
     const problem = problemOf(failure, step, id);
     logger.warn({ dataset: id, step, ms, code: problem.code, reason: problem.message }, 'step failed');
-    this.#failed(id, item, problem);
-    return false;
+    return problem;
   }
 
   async #perform(step: Step, id: DatasetId, order: Order, signal: AbortSignal): Promise<void> {
     const { backend } = this.#options;
-    if (step !== 'create') return backend[step](id, signal);
-    if (order.want !== 'mounted') throw new BackendError('backend_failed', `dataset ${id} is not to be created`);
-    return backend.create({ datasetId: id, sizeBytes: order.sizeBytes, metadata: order.metadata }, signal);
+    if (step !== 'create' && step !== 'grow') return backend[step](id, signal);
+    if (order.want !== 'mounted')
+      throw new BackendError('backend_failed', `dataset ${id} is not to be made or to grow`);
+    if (step === 'grow') return this.#grow(id, order.sizeBytes ?? 0, signal);
+    const source = order.source === undefined ? undefined : parseSnapshotId(order.source);
+    const { sizeBytes, metadata } = order;
+    return backend.create({ datasetId: id, sizeBytes, metadata, ...(source === undefined ? {} : { source }) }, signal);
+  }
+
+  async #grow(id: DatasetId, sizeBytes: number, signal: AbortSignal): Promise<void> {
+    const { backend } = this.#options;
+    if (backend.grow !== undefined) return backend.grow(id, sizeBytes, signal);
+    throw new BackendError(
+      'bad_size',
+      `Dataset ${id} is to have ${formatSize(sizeBytes)}, and the backend ${backend.kind} of this node cannot make volumes ` +
+        'larger. Make a new dataset of that size and copy the data.',
+    );
   }
 
   #refuseIfUsed(id: DatasetId): void {

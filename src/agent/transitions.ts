@@ -2,7 +2,7 @@ import type { Order } from '../api/agent-channel.ts';
 import type { ProblemCode, VolumeState } from '../model/volume-state.ts';
 
 /** One step of a backend. */
-export type Step = 'create' | 'attach' | 'mount' | 'unmount' | 'detach' | 'destroy';
+export type Step = 'create' | 'attach' | 'grow' | 'mount' | 'unmount' | 'detach' | 'destroy';
 
 type Entry = Step | 'nothing' | 'blocked';
 
@@ -16,6 +16,26 @@ export const TRANSITIONS: Readonly<Record<Order['want'], Readonly<Record<VolumeS
   destroyed: { absent: 'nothing', detached: 'destroy', attached: 'detach', mounted: 'unmount', elsewhere: 'blocked' },
 };
 
+/**
+ * How far a volume that is smaller than ordered has come with growing: nothing was `tried`; its backend said that it cannot
+ * grow while it is mounted; or it `failed`, and until the next try it is as good as it is.
+ */
+export type Growth = 'untried' | 'offline' | 'failed';
+
+/** The policy for volumes that are to be mounted and are too small. What can be used is used: to be small is no reason. */
+export const GROWTH: Readonly<Record<Growth, Readonly<Record<'attached' | 'mounted', Entry>>>> = {
+  untried: { attached: 'grow', mounted: 'grow' },
+  offline: { attached: 'grow', mounted: 'unmount' },
+  failed: { attached: 'mount', mounted: 'nothing' },
+};
+
+/** Whether a volume has less than its order asks for. Backends round up, so that one that was grown never has. */
+export function isTooSmall(order: Order, state: VolumeState): boolean {
+  return (
+    order.want === 'mounted' && order.sizeBytes !== null && 'sizeBytes' in state && state.sizeBytes < order.sizeBytes
+  );
+}
+
 /** What to do next about one dataset. */
 export type Plan =
   | { readonly kind: 'nothing' }
@@ -23,8 +43,9 @@ export type Plan =
   | { readonly kind: 'blocked'; readonly code: ProblemCode; readonly message: string };
 
 /** The next step towards an order. Total, synchronous, without I/O. */
-export function plan(order: Order, state: VolumeState): Plan {
-  const entry = TRANSITIONS[order.want][state.kind];
+export function plan(order: Order, state: VolumeState, growth: Growth = 'untried'): Plan {
+  const grows = (state.kind === 'attached' || state.kind === 'mounted') && isTooSmall(order, state);
+  const entry = grows ? GROWTH[growth][state.kind] : TRANSITIONS[order.want][state.kind];
   if (entry === 'nothing') return { kind: 'nothing' };
   if (entry === 'blocked') {
     const instance = state.kind === 'elsewhere' ? state.instance : 'another node';

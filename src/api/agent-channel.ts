@@ -10,6 +10,7 @@ import { UuidField } from './fields.ts';
  * 2. The control service answers with `orders`, `full: true`: every dataset that concerns this node.
  * 3. Then `orders` as things change, and `report`s as they are done. A report carries the number of the order it was made
  *    under, so that a confirmation of an older order is never taken for one of the present order.
+ *    `snapshotOrders` and `snapshotReport` are the same of snapshots.
  */
 export const AGENT_CHANNEL_PATH = '/v1/agent';
 export const AGENT_PROTOCOL = 1;
@@ -57,9 +58,27 @@ export const Hello = Type.Object({
 });
 export type Hello = Static<typeof Hello>;
 
+const ProblemMessage = Report.properties.problem;
+
+/** How a snapshot stands within this node's reach. */
+export const SnapshotReport = Type.Object({
+  snapshotId: UuidField,
+  /** Number of the newest order for this snapshot when the state was seen. */
+  order: Type.Integer({ minimum: 1 }),
+  /** True while an action runs: the state may be about to change and confirms nothing. */
+  busy: Type.Boolean(),
+  state: Type.Union([
+    Type.Object({ kind: Type.Literal('absent') }),
+    Type.Object({ kind: Type.Literal('present'), sizeBytes: SizeBytes, takenAtMs: Type.Number() }),
+  ]),
+  problem: ProblemMessage,
+});
+export type SnapshotReport = Static<typeof SnapshotReport>;
+
 export const AgentMessage = Type.Union([
   Hello,
   Type.Object({ kind: Type.Literal('report'), reports: Type.Array(Report) }),
+  Type.Object({ kind: Type.Literal('snapshotReport'), reports: Type.Array(SnapshotReport) }),
 ]);
 export type AgentMessage = Static<typeof AgentMessage>;
 
@@ -73,11 +92,25 @@ export const Order = Type.Union([
     /** Bytes to create it with; null for the backend's default. */
     sizeBytes: Type.Union([SizeBytes, Type.Null()]),
     metadata: Type.Record(Type.String(), Type.String()),
+    /** The snapshot whose data it begins with when it is created. */
+    source: Type.Optional(UuidField),
   }),
   Type.Object({ want: Type.Literal('released'), datasetId: UuidField, order: Type.Integer({ minimum: 1 }) }),
   Type.Object({ want: Type.Literal('destroyed'), datasetId: UuidField, order: Type.Integer({ minimum: 1 }) }),
 ]);
 export type Order = Static<typeof Order>;
+
+/** What is to become of a snapshot: taken of a dataset that this node holds, or destroyed in this node's pool. */
+export const SnapshotOrder = Type.Union([
+  Type.Object({
+    want: Type.Literal('taken'),
+    snapshotId: UuidField,
+    order: Type.Integer({ minimum: 1 }),
+    datasetId: UuidField,
+  }),
+  Type.Object({ want: Type.Literal('destroyed'), snapshotId: UuidField, order: Type.Integer({ minimum: 1 }) }),
+]);
+export type SnapshotOrder = Static<typeof SnapshotOrder>;
 
 export const ControlMessage = Type.Union([
   Type.Object({
@@ -85,6 +118,12 @@ export const ControlMessage = Type.Union([
     full: Type.Boolean(),
     orders: Type.Array(Order),
     /** Datasets that no longer concern this node: leave them as they are. */
+    withdrawn: Type.Array(UuidField),
+  }),
+  /** Only after the full orders, and only when there is something: agents that know no snapshots are left alone. */
+  Type.Object({
+    kind: Type.Literal('snapshotOrders'),
+    orders: Type.Array(SnapshotOrder),
     withdrawn: Type.Array(UuidField),
   }),
   Type.Object({ kind: Type.Literal('refused'), reason: Type.String() }),

@@ -7,7 +7,7 @@ export const ErrorBody = Type.Object({
 });
 export type ErrorBody = Static<typeof ErrorBody>;
 
-/** The texts of contract 1.2, literally: clients compare them. */
+/** The texts of contract 1.2, literally, and those of our additions: clients compare them. */
 export const DESCRIPTIONS = {
   undecodable: 'The request body could not be decoded according to the value of the\nContent-Type header.',
   schema: "The provided JSON doesn't match the required schema.",
@@ -17,4 +17,11 @@ export const DESCRIPTIONS = {
   datasetDeleted: 'The dataset has been deleted.',
   datasetIdInUse: 'The provided dataset_id is already in use.',
   leaseHeld: 'Lease already held.',
+  // Additions.
+  onlyGrows: 'A dataset only grows.',
+  snapshotNotFound: 'Snapshot not found.',
+  snapshotIdInUse: 'The provided snapshot_id is already in use.',
+  snapshotInUse: 'A dataset that is not made yet is to be made from the snapshot.',
+  snapshotNotReady: 'The snapshot is not ready.',
+  smallerThanSnapshot: 'A dataset is at least as large as the snapshot that it is made from.',
 } as const;

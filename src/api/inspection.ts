@@ -51,6 +51,12 @@ export const DatasetInspection = Type.Object({
       { description: 'Bytes, as last measured while it was mounted' },
     ),
   ),
+  source_snapshot: Type.Optional(Type.String({ description: 'The snapshot whose data it began with' })),
+  growth: Type.Optional(
+    Type.Object(ProblemView.properties, {
+      description: 'Why it is mounted with less than its maximum_size; absent when it is not',
+    }),
+  ),
   problem: Type.Union([ProblemView, Type.Null()], { description: 'Never null while status is pending' }),
 });
 export type DatasetInspection = Static<typeof DatasetInspection>;

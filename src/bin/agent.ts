@@ -8,6 +8,7 @@ import { Convergence } from '../agent/convergence.ts';
 import { readBootId, readEra } from '../agent/era.ts';
 import { loadKernel } from '../agent/host/kernel.ts';
 import { ReadOnlyViews } from '../agent/host/read-only-views.ts';
+import { SnapshotConvergence } from '../agent/snapshot-convergence.ts';
 import { connectFlocker } from '../client/connect-flocker.ts';
 import { serveDocker } from '../frontends/docker/serve-docker.ts';
 import { dvdcliCalls } from '../frontends/dvdcli/dvdcli-calls.ts';
@@ -76,7 +77,7 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
       await isolator.close();
       await docker.close();
       storage?.link.close();
-      const steps = storage?.convergence.idle() ?? Promise.resolve();
+      const steps = Promise.all([storage?.convergence.idle(), storage?.snapshots.idle()]);
       await Promise.race([
         steps,
         new Promise<void>((resolve) => {
@@ -91,6 +92,7 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
 
 interface Storage {
   readonly convergence: Convergence;
+  readonly snapshots: SnapshotConvergence;
   readonly link: ControlLink;
   readonly profiles: readonly string[];
 }
@@ -111,7 +113,14 @@ async function startStorage(
   });
   const convergence: Convergence = new Convergence({
     ...{ backend, usedBy, clock, random, logger },
-    report: (report) => link.report(report),
+    report: (report) => {
+      link.report(report);
+      snapshots.noteReport(report);
+    },
+  });
+  const snapshots = new SnapshotConvergence({
+    ...{ backend, clock, random, logger, between: (id, work) => convergence.between(id, work) },
+    report: (report) => link.reportSnapshot(report),
   });
   await convergence.start();
   const era = await readEra(nodeId, config.sharedMachine);
@@ -121,9 +130,9 @@ async function startStorage(
     port: config.control.agentPort,
     address: config.address,
     identity: { era, version, backend: kind, pool, profiles },
-    ...{ tls, convergence, clock, random, logger },
+    ...{ tls, convergence, snapshots, clock, random, logger },
   });
-  return { convergence, link, profiles };
+  return { convergence, snapshots, link, profiles };
 }
 
 function nodeIn(certificate: string, configPath: string): NodeId {

@@ -49,6 +49,10 @@ function codeOf(status: number, description: string): ClientErrorCode {
   if (status === 405 && description === DESCRIPTIONS.datasetDeleted) return 'deleted';
   if (status === 409 && description === DESCRIPTIONS.datasetIdInUse) return 'id_in_use';
   if (status === 409 && description === DESCRIPTIONS.leaseHeld) return 'lease_held';
+  if (status === 409 && description === DESCRIPTIONS.onlyGrows) return 'bad_request';
+  if (status === 409 && description === DESCRIPTIONS.snapshotIdInUse) return 'id_in_use';
+  if (status === 409 && description === DESCRIPTIONS.snapshotInUse) return 'in_use';
+  if (status === 409 && description === DESCRIPTIONS.snapshotNotReady) return 'condition_failed';
   return 'unexpected_answer';
 }
 

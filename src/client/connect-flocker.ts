@@ -4,7 +4,9 @@ import { EventWatch } from './event-watch.ts';
 import type { FlockerClient } from './flocker-client.ts';
 import { Https } from './https.ts';
 import { RestClient } from './rest-client.ts';
+import { restStorage } from './rest-storage.ts';
 import { StatePolling } from './state-polling.ts';
+import type { StorageClient } from './storage-client.ts';
 import type { TlsIdentity } from './tls-identity.ts';
 
 /** How to reach a Flocker control service, and as whom. */
@@ -31,7 +33,7 @@ export interface FlockerConnection {
  * A client of Flocker's REST API over mutual TLS. Connects with the first request. Throws a ClientError when a URL, the
  * certificates or the key cannot be used.
  */
-export function connectFlocker(connection: FlockerConnection): FlockerClient {
+export function connectFlocker(connection: FlockerConnection): FlockerClient & Omit<StorageClient, 'storageState'> {
   const { clock, random, logger } = connection;
   const requestTimeoutMs = connection.requestTimeoutMs ?? 10_000;
   const https = new Https({
@@ -42,9 +44,8 @@ export function connectFlocker(connection: FlockerConnection): FlockerClient {
     clock,
     logger,
   });
-  return new RestClient({
-    https,
-    watch: new EventWatch({ https, clock, random, openTimeoutMs: requestTimeoutMs }),
-    polling: new StatePolling({ https, clock, pollMs: connection.pollMs ?? 1_000 }),
-  });
+  const watch = new EventWatch({ https, clock, random, openTimeoutMs: requestTimeoutMs });
+  const polling = new StatePolling({ https, clock, pollMs: connection.pollMs ?? 1_000 });
+  const client = new RestClient({ https, watch, polling });
+  return Object.assign(client, restStorage({ https, watch, hasAdditions: (signal) => client.hasAdditions(signal) }));
 }

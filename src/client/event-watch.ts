@@ -1,4 +1,3 @@
-import type { DatasetInspection } from '../api/inspection.ts';
 import { PATHS } from '../api/paths.ts';
 import { type BackoffPolicy, backoffMs } from '../kit/backoff.ts';
 import { type Clock, pause } from '../kit/clock.ts';
@@ -6,7 +5,7 @@ import { bodyOf } from './answers.ts';
 import { followEvents, type Verdict } from './follow-events.ts';
 import type { Https } from './https.ts';
 import { isPassing } from './passing.ts';
-import { SHAPES } from './shapes.ts';
+import type { Shape } from './shapes.ts';
 import type { ServerSentEvent } from './sse-parser.ts';
 
 const RECONNECT: BackoffPolicy = { firstMs: 100, factor: 2, longestMs: 10_000 };
@@ -18,6 +17,12 @@ interface WatchOptions {
   readonly openTimeoutMs: number;
 }
 
+/** The events that a wait looks at: their name and what they carry. */
+export interface EventKind<E> {
+  readonly name: string;
+  readonly shape: Shape<E>;
+}
+
 /** Waits on the event stream of a server that has one. */
 export class EventWatch {
   readonly #options: WatchOptions;
@@ -27,18 +32,19 @@ export class EventWatch {
   }
 
   /**
-   * What `judge` makes of the first state of the dataset that it does not answer with undefined. The stream begins with
-   * the present state, so that nothing is missed between a request and the wait, nor while reconnecting. Fails with what
-   * `judge` throws; a server that is away is waited for, and `onProblem` told.
+   * What `judge` makes of the first event of a dataset or snapshot that it does not answer with undefined. The stream
+   * begins with the present state, so that nothing is missed between a request and the wait, nor while reconnecting. Fails
+   * with what `judge` throws; a server that is away is waited for, and `onProblem` told.
    */
-  async until<T>(
+  async until<T, E>(
     query: Readonly<Record<string, string>>,
-    judge: (inspection: DatasetInspection) => T | undefined,
+    kind: EventKind<E>,
+    judge: (event: E) => T | undefined,
     onProblem: (message: string) => void,
     signal: AbortSignal,
   ): Promise<T> {
     const path = `${PATHS.events}?${new URLSearchParams(query).toString()}`;
-    return this.untilReached(() => this.#once(path, judge, signal), onProblem, signal);
+    return this.untilReached(() => this.#once(path, kind, judge, signal), onProblem, signal);
   }
 
   /** Repeats `ask` with growing pauses while it yields undefined or the server is away. */
@@ -63,17 +69,18 @@ export class EventWatch {
     }
   }
 
-  async #once<T>(
+  async #once<T, E>(
     path: string,
-    judge: (inspection: DatasetInspection) => T | undefined,
+    kind: EventKind<E>,
+    judge: (event: E) => T | undefined,
     signal: AbortSignal,
   ): Promise<T | undefined> {
     let decided: T | undefined;
     const take = ({ event, data }: ServerSentEvent): Verdict => {
       if (event === 'reset') return 'again';
-      if (event !== 'dataset') return 'more';
+      if (event !== kind.name) return 'more';
       const answer = { url: 'the event stream', status: 200, text: data };
-      decided = judge(bodyOf(answer, [200], SHAPES.inspection, 'dataset event'));
+      decided = judge(bodyOf(answer, [200], kind.shape, `${kind.name} event`));
       return decided === undefined ? 'more' : 'done';
     };
     await followEvents(this.#options, path, take, signal);

@@ -92,7 +92,7 @@ export interface FlockerClient {
 }
 
 /**
- * - `condition_failed`: 412, the condition of the write does not hold.
+ * - `condition_failed`: 412, the condition of the write does not hold; or the snapshot to make a dataset from is not ready.
  * - `needs_action`: `cause` is the server's problem, with its code.
  * - `tls_refused`: the handshake failed; the message says which certificate to look at.
  * - `unreachable`: no connection, or it broke: nothing is known of what the server did.

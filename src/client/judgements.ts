@@ -1,6 +1,7 @@
 import type { DatasetState } from '../api/datasets.ts';
 import type { DatasetInspection, ProblemView } from '../api/inspection.ts';
-import type { DatasetId, NodeId } from '../kit/ids.ts';
+import type { SnapshotView } from '../api/snapshots.ts';
+import type { DatasetId, NodeId, SnapshotId } from '../kit/ids.ts';
 import { ClientError, type FoundDatasets, type MountedDataset } from './flocker-client.ts';
 
 /** The mounts to rely on among datasets, by id: with a problem, or while it is moving away, a mount that is there is none. */
@@ -69,6 +70,39 @@ export function goneIn(id: DatasetId): Judgement<true> {
       return missing >= 2 ? true : undefined;
     },
   };
+}
+
+/** The real size of a dataset that has at least `sizeBytes`; throws `needs_action` or `deleted` when it will not grow. */
+export function grownIn(id: DatasetId, sizeBytes: number): (inspection: DatasetInspection) => number | undefined {
+  return ({ configuration, state, growth, problem }) => {
+    if (configuration.deleted) throw new ClientError('deleted', `Dataset ${id} was deleted while it was to grow`);
+    if (state?.maximum_size !== undefined && state.maximum_size >= sizeBytes) return state.maximum_size;
+    throwIfStuck(growth ?? problem);
+    return undefined;
+  };
+}
+
+/** A snapshot that is ready; throws `needs_action` or `deleted` when it will not be. */
+export function snapshotReadyIn(id: SnapshotId): (snapshot: SnapshotView) => SnapshotView | undefined {
+  return (snapshot) => {
+    const { status, problem } = snapshot;
+    if (status === 'ready') return snapshot;
+    if (status === 'deleting' || status === 'deleted') {
+      throw new ClientError('deleted', `Snapshot ${id} was deleted while it was waited for`);
+    }
+    if (status === 'failed') {
+      throw new ClientError('needs_action', problem?.message ?? `Snapshot ${id} failed`, { cause: problem });
+    }
+    throwIfStuck(problem);
+    return undefined;
+  };
+}
+
+/** Gone from its pool; throws `needs_action` when that will not come. */
+export function snapshotGoneIn({ status, problem }: SnapshotView): true | undefined {
+  if (status === 'deleted') return true;
+  throwIfStuck(problem);
+  return undefined;
 }
 
 /** The problem is the cause, so that callers can tell a full pool from a missing profile by its code. */

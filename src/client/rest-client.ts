@@ -20,7 +20,7 @@ import {
 import type { Https, HttpsAnswer, HttpsRequest } from './https.ts';
 import { goneIn, mountedIn, mountsAmong } from './judgements.ts';
 import { onChange } from './passing.ts';
-import { SHAPES, type Shape } from './shapes.ts';
+import { DATASET_EVENTS, SHAPES, type Shape } from './shapes.ts';
 import type { StatePolling } from './state-polling.ts';
 
 interface RestClientParts {
@@ -85,11 +85,15 @@ export class RestClient implements FlockerClient {
     if (condition.kind === 'nameUnused' && !(await this.hasAdditions(signal))) {
       throw new ClientError('bad_request', `This server cannot make a dataset only if the name is unused; use a tag`);
     }
+    if (dataset.sourceSnapshot !== undefined && !(await this.hasAdditions(signal))) {
+      throw new ClientError('not_supported', 'This server has no snapshots to make a dataset from');
+    }
     const body = {
       primary: dataset.primary,
       ...(dataset.datasetId === undefined ? {} : { dataset_id: dataset.datasetId }),
       ...(dataset.maximumSizeBytes === undefined ? {} : { maximum_size: dataset.maximumSizeBytes }),
       metadata: dataset.metadata,
+      ...(dataset.sourceSnapshot === undefined ? {} : { source_snapshot: dataset.sourceSnapshot }),
     };
     const headers = conditionHeaders(condition, 'create');
     const request: HttpsRequest = { method: 'POST', path: PATHS.configurationDatasets, headers, body };
@@ -158,7 +162,7 @@ export class RestClient implements FlockerClient {
     const judge = mountedIn(id, nodeId, tell);
     if (!(await this.#additionsOnceReached(tell, signal))) return this.#polling.until(judge.states, tell, signal);
     const query = { dataset_id: id, until: 'mounted', node_uuid: nodeId };
-    return this.#watch.until(query, judge.inspection, tell, signal);
+    return this.#watch.until(query, DATASET_EVENTS, judge.inspection, tell, signal);
   }
 
   async waitUntilGone(id: DatasetId, signal: AbortSignal): Promise<void> {
@@ -169,7 +173,7 @@ export class RestClient implements FlockerClient {
       return;
     }
     try {
-      await this.#watch.until({ dataset_id: id, until: 'gone' }, judge.inspection, ignore, signal);
+      await this.#watch.until({ dataset_id: id, until: 'gone' }, DATASET_EVENTS, judge.inspection, ignore, signal);
     } catch (error) {
       // Nothing of it is left to wait for.
       if (!(error instanceof ClientError && error.code === 'not_found')) throw error;

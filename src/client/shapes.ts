@@ -4,6 +4,7 @@ import { DatasetConfiguration, DatasetState } from '../api/datasets.ts';
 import { ErrorBody } from '../api/errors.ts';
 import { DatasetInspection } from '../api/inspection.ts';
 import { NodeByEra, NodeInspection, NodeState } from '../api/nodes.ts';
+import { SnapshotView } from '../api/snapshots.ts';
 
 /** What an answer has to look like. */
 export interface Shape<T> {
@@ -31,7 +32,13 @@ export const SHAPES = {
   inspection: Compile(DatasetInspection),
   inspections: Compile(Type.Array(DatasetInspection)),
   nodeInspections: Compile(Type.Array(NodeInspection)),
+  snapshot: Compile(SnapshotView),
+  snapshots: Compile(Type.Array(SnapshotView)),
   /** Only whether the server has the addition at all. */
   anyArray: Compile(Type.Array(Type.Unknown())),
   error: Compile(ErrorBody),
 };
+
+/** The events that tell of datasets and of snapshots. */
+export const DATASET_EVENTS = { name: 'dataset', shape: SHAPES.inspection };
+export const SNAPSHOT_EVENTS = { name: 'snapshot', shape: SHAPES.snapshot };

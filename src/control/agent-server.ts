@@ -144,6 +144,11 @@ class AgentConnection {
       await this.#service.report(this.#session, parsed.reports);
       return;
     }
+    if (parsed.kind === 'snapshotReport') {
+      if (!this.#joined) throw new Error('a report on snapshots came before hello');
+      await this.#service.reportSnapshots(this.#session, parsed.reports);
+      return;
+    }
     if (this.#joined) throw new Error('a second hello came');
     if (parsed.protocol !== AGENT_PROTOCOL) {
       this.#refuse(`This control service speaks agent protocol ${AGENT_PROTOCOL}, the agent ${parsed.protocol}.`);

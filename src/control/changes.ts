@@ -1,6 +1,7 @@
-import type { DatasetId } from '../kit/ids.ts';
+import type { DatasetId, SnapshotId } from '../kit/ids.ts';
 import type { Dataset } from '../model/dataset.ts';
 import type { Lease } from '../model/lease.ts';
+import type { Snapshot } from '../model/snapshot.ts';
 import type { Json, StoreChange } from './store/store.ts';
 
 /** One change of the durable deployment. Decisions return these; nothing else alters it. */
@@ -8,6 +9,7 @@ export type Change =
   | { readonly kind: 'dataset'; readonly dataset: Dataset }
   | { readonly kind: 'lease'; readonly lease: Lease }
   | { readonly kind: 'leaseEnded'; readonly datasetId: DatasetId }
+  | { readonly kind: 'snapshot'; readonly snapshot: Snapshot }
   /** The configuration as users see it changed: a new tag (contract 1.9). */
   | { readonly kind: 'revision'; readonly revision: number };
 
@@ -26,13 +28,20 @@ export function datasetOf(change: Change): DatasetId | undefined {
       return change.lease.datasetId;
     case 'leaseEnded':
       return change.datasetId;
+    case 'snapshot':
     case 'revision':
       return undefined;
   }
 }
 
+/** The snapshot a change is about. */
+export function snapshotOf(change: Change): SnapshotId | undefined {
+  return change.kind === 'snapshot' ? change.snapshot.id : undefined;
+}
+
 export const DATASET_PREFIX = 'dataset/';
 export const LEASE_PREFIX = 'lease/';
+export const SNAPSHOT_PREFIX = 'snapshot/';
 export const REVISION_KEY = 'configuration/revision';
 
 /** How a change is written to the store. */
@@ -45,6 +54,8 @@ export function toStoreChange(change: Change): StoreChange {
         deleted: dataset.deleted,
         metadata: dataset.metadata,
         maximumSizeBytes: dataset.maximumSizeBytes,
+        // Left out where there is none, so that such datasets are written as before there were snapshots.
+        ...(dataset.source === null ? {} : { source: { ...dataset.source } }),
         storage: { ...dataset.storage },
       };
       return { kind: 'put', key: DATASET_PREFIX + dataset.id, value };
@@ -57,6 +68,12 @@ export function toStoreChange(change: Change): StoreChange {
       };
     case 'leaseEnded':
       return { kind: 'remove', key: LEASE_PREFIX + change.datasetId };
+    case 'snapshot': {
+      const { id, datasetId, metadata, deleted, storage } = change.snapshot;
+      const stored: Json =
+        storage.kind === 'failed' ? { kind: 'failed', problem: { ...storage.problem } } : { ...storage };
+      return { kind: 'put', key: SNAPSHOT_PREFIX + id, value: { datasetId, metadata, deleted, storage: stored } };
+    }
     case 'revision':
       return { kind: 'put', key: REVISION_KEY, value: change.revision };
   }

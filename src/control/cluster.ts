@@ -1,5 +1,5 @@
 import type { Report } from '../api/agent-channel.ts';
-import type { DatasetId, NodeId } from '../kit/ids.ts';
+import type { DatasetId, NodeId, SnapshotId } from '../kit/ids.ts';
 import type { Problem, VolumeState } from '../model/volume-state.ts';
 
 /** What a node last said of one dataset. */
@@ -33,6 +33,8 @@ export interface ClusterView {
   /** Nodes that have a dataset attached or mounted. More than one, or one that does not hold it, is a conflict. */
   havers(dataset: DatasetId): ReadonlySet<NodeId>;
   nodeOfEra(era: string): NodeId | undefined;
+  /** What keeps a snapshot from being taken or destroyed, by the node that was told to. */
+  snapshotProblem(snapshot: SnapshotId): (Problem & { readonly node: NodeId }) | undefined;
 }
 
 const NOBODY: ReadonlySet<NodeId> = new Set();
@@ -43,6 +45,7 @@ export class Cluster implements ClusterView {
   readonly #sightings = new Map<NodeId, Map<DatasetId, Sighting>>();
   readonly #havers = new Map<DatasetId, Set<NodeId>>();
   readonly #eras = new Map<string, NodeId>();
+  readonly #snapshotProblems = new Map<SnapshotId, Problem & { readonly node: NodeId }>();
 
   node(id: NodeId): LiveNode | undefined {
     return this.#nodes.get(id);
@@ -62,6 +65,15 @@ export class Cluster implements ClusterView {
 
   nodeOfEra(era: string): NodeId | undefined {
     return this.#eras.get(era);
+  }
+
+  snapshotProblem(snapshot: SnapshotId): (Problem & { readonly node: NodeId }) | undefined {
+    return this.#snapshotProblems.get(snapshot);
+  }
+
+  seeSnapshot(node: NodeId, snapshot: SnapshotId, problem: Problem | null): void {
+    if (problem === null) this.#snapshotProblems.delete(snapshot);
+    else this.#snapshotProblems.set(snapshot, { ...problem, node });
   }
 
   /** A node that says hello: what it reported before is forgotten, as is the era it had. */
@@ -109,6 +121,9 @@ export class Cluster implements ClusterView {
   forgetSightings(node: NodeId): void {
     for (const dataset of this.#sightings.get(node)?.keys() ?? []) this.#noteHaver(node, dataset, false);
     this.#sightings.delete(node);
+    for (const [snapshot, problem] of this.#snapshotProblems) {
+      if (problem.node === node) this.#snapshotProblems.delete(snapshot);
+    }
   }
 
   #noteHaver(node: NodeId, dataset: DatasetId, has: boolean): void {

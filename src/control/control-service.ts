@@ -1,20 +1,37 @@
-import type { Hello, Report } from '../api/agent-channel.ts';
+import type { Hello, Report, SnapshotReport } from '../api/agent-channel.ts';
 import type { CreateDatasetBody, DatasetConfiguration, MoveDatasetBody } from '../api/datasets.ts';
 import type { LeaseBody } from '../api/leases.ts';
+import type { ResizeDatasetBody } from '../api/snapshots.ts';
 import type { Clock } from '../kit/clock.ts';
-import { type DatasetId, type NewUuid, type NodeId, parseAnyUuid, parseDatasetId } from '../kit/ids.ts';
+import {
+  type DatasetId,
+  type NewUuid,
+  type NodeId,
+  parseAnyUuid,
+  parseDatasetId,
+  type SnapshotId,
+} from '../kit/ids.ts';
 import type { Logger } from '../kit/logger.ts';
 import type { AgentSession } from './agent-session.ts';
-import { type Decision, datasetOf } from './changes.ts';
+import { type Decision, datasetOf, snapshotOf } from './changes.ts';
 import { Cluster, type ClusterView, type LiveNode } from './cluster.ts';
-import { type Conditions, decideCreate, decideDelete, decideMove, type Reply } from './decide-datasets.ts';
+import {
+  type Conditions,
+  decideCreate,
+  decideDelete,
+  decideMove,
+  decideResize,
+  type Reply,
+} from './decide-datasets.ts';
 import { decideAcquireLease, decideExpireLease, decideReleaseLease } from './decide-leases.ts';
 import { decideJoin, decideReports, type ReportOn } from './decide-reports.ts';
+import { settlePending } from './decide-snapshots.ts';
 import type { DeploymentView } from './deployment.ts';
 import { DurableDeployment } from './durable-deployment.ts';
 import { EventHub } from './event-hub.ts';
 import { LeaseClock } from './lease-clock.ts';
 import { type Wish, wishFor } from './orders.ts';
+import { SnapshotService } from './snapshot-service.ts';
 import type { Json, Store } from './store/store.ts';
 import { inspectionOf, nodeInspection } from './views.ts';
 
@@ -37,6 +54,7 @@ export interface ControlServiceOptions {
  */
 export class ControlService {
   readonly events: EventHub;
+  readonly snapshots: SnapshotService;
   readonly #durable: DurableDeployment;
   readonly #cluster = new Cluster();
   readonly #clock: Clock;
@@ -59,6 +77,16 @@ export class ControlService {
     });
     this.#durable = new DurableDeployment(options.store, options.entries, options.onFatal);
     for (const lease of this.deployment.leases()) this.#leases.watch(lease);
+    this.snapshots = new SnapshotService({
+      ...{ durable: this.#durable, cluster: this.#cluster, sessions: this.#sessions, events: this.events },
+      ...{ newUuid: options.newUuid, perform: (decide) => this.#perform(decide) },
+    });
+    // A kill may have come between the end of a dataset and that of the snapshots that waited for it.
+    const waited = [...this.deployment.snapshots.all()].map(({ datasetId }) => datasetId);
+    this.#perform(() => ({
+      reply: undefined,
+      changes: settlePending(this.deployment, this.#cluster, waited),
+    })).catch(() => undefined);
   }
 
   get deployment(): DeploymentView {
@@ -75,6 +103,10 @@ export class ControlService {
 
   moveDataset(id: string, body: MoveDatasetBody, conditions: Conditions): Promise<Reply<DatasetConfiguration>> {
     return this.#perform(() => decideMove(this.deployment, this.#cluster, id, body, conditions));
+  }
+
+  resizeDataset(id: string, body: ResizeDatasetBody, conditions: Conditions): Promise<Reply<DatasetConfiguration>> {
+    return this.#perform(() => decideResize(this.deployment, id, body, conditions));
   }
 
   deleteDataset(id: string, conditions: Conditions): Promise<Reply<DatasetConfiguration>> {
@@ -104,8 +136,10 @@ export class ControlService {
     this.#sessions.set(node.id, session);
     this.#cluster.join(node);
     const known = this.#takeIn(session, hello.has);
-    await this.#commit(() => decideReports(node, known, this.#cluster));
-    await this.#commit(() => decideJoin(this.deployment, this.#cluster, node));
+    const settled = [
+      ...(await this.#commit(() => decideReports(node, known, this.#cluster))).snapshots,
+      ...(await this.#commit(() => decideJoin(this.deployment, this.#cluster, node))).snapshots,
+    ];
     if (this.#sessions.get(node.id) !== session) return;
     const concerned = this.deployment.concerning(node.id).filter(({ id }) => !this.#durable.pending(id));
     const wishes: [DatasetId, Wish][] = [];
@@ -120,7 +154,8 @@ export class ControlService {
     }
     session.sendAll(wishes);
     this.events.publish({ name: 'node', data: nodeInspection(node) });
-    this.#announce([...concerned.map(({ id }) => id), ...known.map(({ dataset }) => dataset.id)]);
+    this.#announce([...concerned.map(({ id }) => id), ...known.map(({ dataset }) => dataset.id)], settled);
+    this.snapshots.joined(node);
     this.#logger.info({ node: node.id, host: node.host, orders: wishes.length }, 'node connected');
   }
 
@@ -129,12 +164,22 @@ export class ControlService {
     const node = this.#cluster.node(session.nodeId);
     if (node === undefined || this.#sessions.get(session.nodeId) !== session) return;
     const known = this.#takeIn(session, reports);
-    await this.#commit(() => {
+    const { snapshots } = await this.#commit(() => {
       const decision = decideReports(node, known, this.#cluster);
       for (const id of decision.reply) session.fulfil(id);
       return decision;
     });
-    this.#announce(known.map(({ dataset }) => dataset.id));
+    this.#announce(
+      known.map(({ dataset }) => dataset.id),
+      snapshots,
+    );
+  }
+
+  /** A node reported on snapshots. */
+  async reportSnapshots(session: AgentSession, reports: readonly SnapshotReport[]): Promise<void> {
+    const node = this.#cluster.node(session.nodeId);
+    if (node === undefined || this.#sessions.get(session.nodeId) !== session) return;
+    await this.snapshots.report(session, node, reports);
   }
 
   heard(session: AgentSession): void {
@@ -151,6 +196,7 @@ export class ControlService {
     if (node === undefined) return;
     this.events.publish({ name: 'node', data: nodeInspection(node) });
     this.#announce(this.deployment.concerning(nodeId).map(({ id }) => id));
+    this.snapshots.left(session);
     // The wall clock may have jumped since the node was heard.
     const leftMs = node.lastHeardMs + STATE_LIFETIME_MS - this.#clock.wallMs();
     const delayMs = Math.max(0, Math.min(STATE_LIFETIME_MS, leftMs));
@@ -173,20 +219,27 @@ export class ControlService {
   }
 
   async #perform<R>(decide: () => Decision<R>): Promise<R> {
-    const { reply, touched } = await this.#commit(decide);
-    this.#announce(touched);
+    const { reply, touched, snapshots } = await this.#commit(decide);
+    this.#announce(touched, snapshots);
     return reply;
   }
 
-  async #commit<R>(decide: () => Decision<R>): Promise<{ reply: R; touched: DatasetId[] }> {
+  async #commit<R>(
+    decide: () => Decision<R>,
+  ): Promise<{ reply: R; touched: readonly DatasetId[]; snapshots: readonly SnapshotId[] }> {
     const decision = decide();
-    const written = this.#durable.write(decision.changes);
+    const touched = decision.changes.flatMap((change) => datasetOf(change) ?? []);
+    const written = [this.#durable.write(decision.changes)];
+    // What becomes of snapshots that wait follows from what their datasets now are.
+    const followUp = settlePending(this.deployment, this.#cluster, touched);
+    if (followUp.length > 0) written.push(this.#durable.write(followUp));
     for (const change of decision.changes) {
       if (change.kind === 'lease') this.#leases.watch(change.lease);
       if (change.kind === 'leaseEnded') this.#leases.forget(change.datasetId);
     }
-    await written;
-    return { reply: decision.reply, touched: decision.changes.flatMap((change) => datasetOf(change) ?? []) };
+    await Promise.all(written);
+    const snapshots = [...decision.changes, ...followUp].flatMap((change) => snapshotOf(change) ?? []);
+    return { reply: decision.reply, touched, snapshots };
   }
 
   #takeIn(session: AgentSession, reports: readonly Report[]): ReportOn[] {
@@ -200,7 +253,7 @@ export class ControlService {
   }
 
   /** Sends the orders that follow from durable changes, and tells the subscribers. */
-  #announce(ids: readonly DatasetId[]): void {
+  #announce(ids: readonly DatasetId[], snapshots: readonly SnapshotId[] = []): void {
     const bySession = new Map<AgentSession, [DatasetId, Wish | undefined][]>();
     const note = (session: AgentSession | undefined, id: DatasetId, wish: Wish | undefined): void => {
       if (session?.ready !== true) return;
@@ -225,6 +278,8 @@ export class ControlService {
       this.events.publish({ name: 'dataset', data });
     }
     for (const [session, wishes] of bySession) session.sendChanged(wishes);
+    const waiting = ids.flatMap((id) => this.deployment.snapshots.pendingOf(id)).map(({ id }) => id);
+    this.snapshots.announce([...snapshots, ...waiting]);
   }
 
   #liveNode(id: NodeId, hello: Hello): LiveNode {

@@ -1,6 +1,14 @@
 import type { CreateDatasetBody, DatasetConfiguration, MoveDatasetBody } from '../api/datasets.ts';
 import { DESCRIPTIONS } from '../api/errors.ts';
-import { type DatasetId, type NewUuid, newDatasetId, parseDatasetId, parseNodeId } from '../kit/ids.ts';
+import type { ResizeDatasetBody } from '../api/snapshots.ts';
+import {
+  type DatasetId,
+  type NewUuid,
+  newDatasetId,
+  parseDatasetId,
+  parseNodeId,
+  parseSnapshotId,
+} from '../kit/ids.ts';
 import type { Dataset } from '../model/dataset.ts';
 import type { Change, Decision } from './changes.ts';
 import type { ClusterView } from './cluster.ts';
@@ -45,18 +53,45 @@ export function decideCreate(
   const id = body.dataset_id === undefined ? newDatasetId(newUuid) : parseDatasetId(body.dataset_id);
   if (primary === undefined || id === undefined) return reject(400, DESCRIPTIONS.schema);
   if (deployment.dataset(id) !== undefined) return reject(409, DESCRIPTIONS.datasetIdInUse);
+  const source = sourceOf(deployment, body);
+  if ('refusal' in source) return refuse(source.refusal);
   const dataset = settle(
     {
       id,
       primary,
       deleted: false,
       metadata: body.metadata ?? {},
-      maximumSizeBytes: body.maximum_size ?? null,
+      ...source,
       storage: { kind: 'unmade' },
     },
     cluster,
   );
   return accept(deployment, 201, dataset);
+}
+
+/** What a new dataset begins with and the size it has to have for that, or why it cannot. */
+function sourceOf(
+  deployment: DeploymentView,
+  { source_snapshot, maximum_size }: CreateDatasetBody,
+): Pick<Dataset, 'source' | 'maximumSizeBytes'> | { readonly refusal: Reply<never> } {
+  const maximumSizeBytes = maximum_size ?? null;
+  if (source_snapshot === undefined) return { source: null, maximumSizeBytes };
+  const refusal = (status: number, description: string): { refusal: Reply<never> } => ({
+    refusal: { status, body: { description } },
+  });
+  const id = parseSnapshotId(source_snapshot);
+  const snapshot = id === undefined ? undefined : deployment.snapshots.get(id);
+  if (snapshot === undefined) return refusal(404, DESCRIPTIONS.snapshotNotFound);
+  const { deleted, storage } = snapshot;
+  if (deleted || storage.kind !== 'taken') return refusal(409, DESCRIPTIONS.snapshotNotReady);
+  if (maximumSizeBytes !== null && maximumSizeBytes < storage.sizeBytes) {
+    const errors = [`/maximum_size the snapshot has ${storage.sizeBytes} bytes`];
+    return { refusal: { status: 400, body: { description: DESCRIPTIONS.smallerThanSnapshot, errors } } };
+  }
+  return {
+    source: { snapshotId: snapshot.id, pool: storage.pool },
+    maximumSizeBytes: maximumSizeBytes ?? storage.sizeBytes,
+  };
 }
 
 export function decideMove(
@@ -75,6 +110,28 @@ export function decideMove(
   if (primary === undefined) return reject(400, DESCRIPTIONS.schema);
   if (primary === dataset.primary) return refuse({ status: 200, body: configurationOf(dataset) });
   return accept(deployment, 200, settle({ ...dataset, primary }, cluster));
+}
+
+/** A dataset only grows; what it has is what it was asked to have or, where its engine rounded up, what was made. */
+export function decideResize(
+  deployment: DeploymentView,
+  id: string,
+  { maximum_size: maximumSizeBytes }: ResizeDatasetBody,
+  conditions: Conditions,
+): Decision<Reply<DatasetConfiguration>> {
+  const unmet = unmetCondition(conditions, deployment);
+  if (unmet !== undefined) return refuse(unmet);
+  const dataset = deployment.dataset(id as DatasetId);
+  if (dataset === undefined) return reject(404, DESCRIPTIONS.datasetNotFound);
+  if (dataset.deleted) return reject(405, DESCRIPTIONS.datasetDeleted);
+  if (maximumSizeBytes === dataset.maximumSizeBytes) return refuse({ status: 200, body: configurationOf(dataset) });
+  const madeBytes = 'sizeBytes' in dataset.storage ? (dataset.storage.sizeBytes ?? 0) : 0;
+  const hasBytes = Math.max(madeBytes, dataset.maximumSizeBytes ?? 0);
+  if (maximumSizeBytes < hasBytes) {
+    const errors = [`/maximum_size it has ${hasBytes} bytes`];
+    return { reply: { status: 409, body: { description: DESCRIPTIONS.onlyGrows, errors } }, changes: [] };
+  }
+  return accept(deployment, 200, { ...dataset, maximumSizeBytes });
 }
 
 export function decideDelete(

@@ -4,6 +4,7 @@ import type { Dataset, Storage } from '../model/dataset.ts';
 import type { VolumeState } from '../model/volume-state.ts';
 import type { Change, Decision } from './changes.ts';
 import type { ClusterView, LiveNode } from './cluster.ts';
+import { settlePending } from './decide-snapshots.ts';
 import type { DeploymentView } from './deployment.ts';
 import { settle } from './settle.ts';
 
@@ -49,6 +50,8 @@ export function decideJoin(deployment: DeploymentView, cluster: ClusterView, nod
   for (const dataset of waiting.values()) {
     const settled = settle(dataset, cluster);
     if (settled !== dataset) changes.push({ kind: 'dataset', dataset: settled });
+    // Those of datasets that change are settled with them.
+    else changes.push(...settlePending(deployment, cluster, [dataset.id]));
   }
   return { reply: undefined, changes };
 }

@@ -3,6 +3,8 @@ import type { DatasetId, NodeId } from '../kit/ids.ts';
 import { type Dataset, nameOf } from '../model/dataset.ts';
 import type { Lease } from '../model/lease.ts';
 import type { Change } from './changes.ts';
+import { IndexMap } from './index-map.ts';
+import { Snapshots, type SnapshotsView } from './snapshots.ts';
 
 /** The deployment as decisions read it. */
 export interface DeploymentView {
@@ -16,6 +18,7 @@ export interface DeploymentView {
   concerning(node: NodeId): readonly Dataset[];
   /** Deleted datasets that exist in a pool and that no node has. */
   doomedIn(pool: string): readonly Dataset[];
+  readonly snapshots: SnapshotsView;
   readonly revision: number;
   readonly tag: string;
 }
@@ -25,12 +28,13 @@ export interface DeploymentView {
  * datasets and nodes. Only {@link Deployment.apply} alters it.
  */
 export class Deployment implements DeploymentView {
+  readonly snapshots = new Snapshots();
   readonly #clusterId: string;
   readonly #datasets = new Map<DatasetId, Dataset>();
   readonly #leases = new Map<DatasetId, Lease>();
-  readonly #byName = new Index<string, DatasetId>();
-  readonly #byNode = new Index<NodeId, DatasetId>();
-  readonly #doomed = new Index<string, DatasetId>();
+  readonly #byName = new IndexMap<string, DatasetId>();
+  readonly #byNode = new IndexMap<NodeId, DatasetId>();
+  readonly #doomed = new IndexMap<string, DatasetId>();
   #revision = 0;
 
   constructor(clusterId: string) {
@@ -88,6 +92,9 @@ export class Deployment implements DeploymentView {
       case 'leaseEnded':
         this.#leases.delete(change.datasetId);
         return;
+      case 'snapshot':
+        this.snapshots.put(change.snapshot);
+        return;
       case 'revision':
         this.#revision = change.revision;
     }
@@ -95,6 +102,7 @@ export class Deployment implements DeploymentView {
 
   #index(dataset: Dataset, operation: 'add' | 'remove'): void {
     const { id, storage } = dataset;
+    this.snapshots.noteDataset(dataset, operation);
     const name = nameOf(dataset.metadata);
     if (name !== undefined && !dataset.deleted) this.#byName[operation](name, id);
     if (storage.kind === 'gone') return;
@@ -105,25 +113,5 @@ export class Deployment implements DeploymentView {
 
   #resolve(ids: Iterable<DatasetId>): readonly Dataset[] {
     return [...ids].flatMap((id) => this.#datasets.get(id) ?? []);
-  }
-}
-
-class Index<Key, Value> {
-  readonly #sets = new Map<Key, Set<Value>>();
-
-  get(key: Key): Iterable<Value> {
-    return this.#sets.get(key) ?? [];
-  }
-
-  add(key: Key, value: Value): void {
-    const set = this.#sets.get(key);
-    if (set === undefined) this.#sets.set(key, new Set([value]));
-    else set.add(value);
-  }
-
-  remove(key: Key, value: Value): void {
-    const set = this.#sets.get(key);
-    set?.delete(value);
-    if (set?.size === 0) this.#sets.delete(key);
   }
 }

@@ -1,5 +1,5 @@
-import type { DatasetId } from '../kit/ids.ts';
-import { type Change, datasetOf, toStoreChange } from './changes.ts';
+import type { DatasetId, SnapshotId } from '../kit/ids.ts';
+import { type Change, datasetOf, SNAPSHOT_PREFIX, snapshotOf, toStoreChange } from './changes.ts';
 import { Deployment, type DeploymentView } from './deployment.ts';
 import type { Json, Store } from './store/store.ts';
 import { readDeployment } from './stored-deployment.ts';
@@ -9,7 +9,7 @@ export class DurableDeployment {
   readonly #store: Store;
   readonly #deployment: Deployment;
   readonly #onFatal: (error: unknown) => void;
-  readonly #pending = new Map<DatasetId, number>();
+  readonly #pending = new Map<string, number>();
   #last: Promise<void> = Promise.resolve();
 
   constructor(store: Store, entries: ReadonlyMap<string, Json>, onFatal: (error: unknown) => void) {
@@ -28,10 +28,15 @@ export class DurableDeployment {
     return this.#pending.has(id);
   }
 
+  /** The same of a snapshot, whose id may be that of a dataset too. */
+  pendingSnapshot(id: SnapshotId): boolean {
+    return this.#pending.has(SNAPSHOT_PREFIX + id);
+  }
+
   /** Applies changes and resolves when they, and everything before them, are durable. */
   async write(changes: readonly Change[]): Promise<void> {
     if (changes.length === 0) return this.#last;
-    const ids = changes.flatMap((change) => datasetOf(change) ?? []);
+    const ids = changes.flatMap((change) => subjectOf(change) ?? []);
     for (const change of changes) this.#deployment.apply(change);
     for (const id of ids) this.#pending.set(id, (this.#pending.get(id) ?? 0) + 1);
     const written = this.#store.commit(changes.map(toStoreChange));
@@ -58,4 +63,9 @@ export class DurableDeployment {
     await this.#last.catch(() => undefined);
     await this.#store.close();
   }
+}
+
+function subjectOf(change: Change): string | undefined {
+  const snapshot = snapshotOf(change);
+  return snapshot === undefined ? datasetOf(change) : SNAPSHOT_PREFIX + snapshot;
 }

@@ -1,11 +1,13 @@
 import type { EventsQuery } from '../api/events.ts';
 import type { DatasetInspection } from '../api/inspection.ts';
 import type { NodeInspection } from '../api/nodes.ts';
+import type { SnapshotView } from '../api/snapshots.ts';
 
 /** Something that changed, as subscribers see it. */
 export type ClusterEvent =
   | { readonly name: 'dataset'; readonly data: DatasetInspection }
-  | { readonly name: 'node'; readonly data: NodeInspection };
+  | { readonly name: 'node'; readonly data: NodeInspection }
+  | { readonly name: 'snapshot'; readonly data: SnapshotView };
 
 /** Takes events; returns false when it wants no more. */
 export type Subscriber = (event: ClusterEvent, id: string) => boolean;
@@ -17,7 +19,8 @@ const KEPT_EVENTS = 1000;
 export class EventHub {
   readonly #prefix: string;
   readonly #all = new Set<Subscriber>();
-  readonly #byDataset = new Map<string, Set<Subscriber>>();
+  /** By `dataset/<id>` and `snapshot/<id>`. */
+  readonly #bySubject = new Map<string, Set<Subscriber>>();
   #kept: { readonly id: number; readonly event: ClusterEvent }[] = [];
   #last = 0;
 
@@ -33,18 +36,19 @@ export class EventHub {
 
   get subscribers(): number {
     let count = this.#all.size;
-    for (const set of this.#byDataset.values()) count += set.size;
+    for (const set of this.#bySubject.values()) count += set.size;
     return count;
   }
 
-  /** Subscribes to everything, or to one dataset. The returned function ends it. */
+  /** Subscribes to everything, or to one dataset or snapshot. The returned function ends it. */
   subscribe(query: EventsQuery, subscriber: Subscriber): () => void {
-    const set = query.dataset_id === undefined ? this.#all : this.#datasetSet(query.dataset_id);
+    const subject = subjectAsked(query);
+    const set = subject === undefined ? this.#all : this.#setOf(subject);
     set.add(subscriber);
     return () => {
       set.delete(subscriber);
-      if (query.dataset_id !== undefined && set.size === 0 && this.#byDataset.get(query.dataset_id) === set) {
-        this.#byDataset.delete(query.dataset_id);
+      if (subject !== undefined && set.size === 0 && this.#bySubject.get(subject) === set) {
+        this.#bySubject.delete(subject);
       }
     };
   }
@@ -54,7 +58,8 @@ export class EventHub {
     this.#kept.push({ id: this.#last, event });
     if (this.#kept.length >= 2 * KEPT_EVENTS) this.#kept = this.#kept.slice(-KEPT_EVENTS);
     const id = this.lastId;
-    if (event.name === 'dataset') this.#deliver(this.#byDataset.get(event.data.configuration.dataset_id), event, id);
+    const subject = subjectOf(event);
+    if (subject !== undefined) this.#deliver(this.#bySubject.get(subject), event, id);
     this.#deliver(this.#all, event, id);
   }
 
@@ -73,12 +78,22 @@ export class EventHub {
     }
   }
 
-  #datasetSet(id: string): Set<Subscriber> {
-    let set = this.#byDataset.get(id);
+  #setOf(subject: string): Set<Subscriber> {
+    let set = this.#bySubject.get(subject);
     if (set === undefined) {
       set = new Set();
-      this.#byDataset.set(id, set);
+      this.#bySubject.set(subject, set);
     }
     return set;
   }
+}
+
+function subjectAsked({ dataset_id, snapshot_id }: EventsQuery): string | undefined {
+  if (dataset_id !== undefined) return `dataset/${dataset_id}`;
+  return snapshot_id === undefined ? undefined : `snapshot/${snapshot_id}`;
+}
+
+function subjectOf(event: ClusterEvent): string | undefined {
+  if (event.name === 'dataset') return `dataset/${event.data.configuration.dataset_id}`;
+  return event.name === 'snapshot' ? `snapshot/${event.data.snapshot_id}` : undefined;
 }

@@ -26,7 +26,7 @@ function whyNotMounted(dataset: Dataset, lease: Lease | undefined, cluster: Clus
   const node = cluster.node(primary);
   if (storage.kind === 'held') {
     const sighting = cluster.sighting(primary, dataset.id);
-    if (sighting?.problem) return { ...sighting.problem, node: primary };
+    if (sighting?.problem && !growthOf(dataset, cluster)) return { ...sighting.problem, node: primary };
     if (sighting?.state.kind === 'mounted' && node?.connected === true) return undefined;
     if (sighting?.state.kind === 'mounted')
       return away(dataset, primary, node, 'It was mounted there when it was last heard.');
@@ -43,7 +43,34 @@ function whyNotMounted(dataset: Dataset, lease: Lease | undefined, cluster: Clus
         'Move the dataset to a node of its pool.',
     );
   }
+  if (storage.kind === 'unmade' && dataset.source !== null && dataset.source.pool !== node.pool) {
+    return problem(
+      'pool_unreachable',
+      primary,
+      `${called(dataset)} is to be made from snapshot ${dataset.source.snapshotId}, which is in pool ${dataset.source.pool}, ` +
+        `and ${node.host} reaches only pool ${node.pool}. Move the dataset to a node of that pool, or delete it.`,
+    );
+  }
   return problem('in_progress', primary, `${node.host} is being told to mount ${called(dataset)}.`);
+}
+
+/**
+ * Why a dataset that is mounted where it belongs has less than it was asked to have; undefined when it has not. It is apart
+ * from other problems, since the mount is as good as any.
+ */
+export function growthOf(dataset: Dataset, cluster: ClusterView): Explanation | undefined {
+  const { storage, primary, maximumSizeBytes } = dataset;
+  if (dataset.deleted || maximumSizeBytes === null || storage.kind !== 'held' || storage.node !== primary) {
+    return undefined;
+  }
+  const node = cluster.node(primary);
+  const sighting = cluster.sighting(primary, dataset.id);
+  if (sighting?.state.kind !== 'mounted' || sighting.state.sizeBytes >= maximumSizeBytes) return undefined;
+  if (node?.connected !== true) return away(dataset, primary, node, 'It grows the volume when it is back.');
+  // A busy node, or one that could not look, tells of more than of growth.
+  if (sighting.busy && sighting.problem) return undefined;
+  if (sighting.problem) return { ...sighting.problem, node: primary };
+  return problem('in_progress', primary, `${node.host} was told to make ${called(dataset)} larger.`);
 }
 
 function whyNotGone(dataset: Dataset, lease: Lease | undefined, cluster: ClusterView): Explanation | undefined {

@@ -1,12 +1,14 @@
-import type { Order } from '../api/agent-channel.ts';
+import type { Order, SnapshotOrder } from '../api/agent-channel.ts';
 import type { NodeId } from '../kit/ids.ts';
 import type { Dataset } from '../model/dataset.ts';
 import type { Lease } from '../model/lease.ts';
+import type { Snapshot } from '../model/snapshot.ts';
 import type { ClusterView } from './cluster.ts';
 
 type WithoutNumber<T> = T extends unknown ? Omit<T, 'order'> : never;
 /** An order before it is numbered for a connection. */
 export type Wish = WithoutNumber<Order>;
+export type SnapshotWish = WithoutNumber<SnapshotOrder>;
 
 /**
  * What a node should do about a dataset; undefined when it is not the node's business and stays as it is there.
@@ -29,7 +31,15 @@ export function wishFor(
       mayCreate: !storage.made,
       sizeBytes: dataset.maximumSizeBytes,
       metadata: dataset.metadata,
+      ...(dataset.source === null ? {} : { source: dataset.source.snapshotId }),
     };
   }
   return { want: dataset.deleted ? 'destroyed' : 'released', datasetId: dataset.id };
+}
+
+/** What is to be done about a snapshot by the node that was chosen for it; undefined when it stays as it is. */
+export function snapshotWish({ id, datasetId, deleted, storage }: Snapshot): SnapshotWish | undefined {
+  if (storage.kind !== 'ordered' && storage.kind !== 'taken') return undefined;
+  if (deleted) return { want: 'destroyed', snapshotId: id };
+  return storage.kind === 'ordered' ? { want: 'taken', snapshotId: id, datasetId } : undefined;
 }

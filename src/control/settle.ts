@@ -15,6 +15,7 @@ export function settle(dataset: Dataset, cluster: ClusterView): Dataset {
       if (dataset.deleted) return { ...dataset, storage: { kind: 'gone' } };
       const node = cluster.node(dataset.primary);
       if (node?.connected !== true) return dataset;
+      if (dataset.source !== null && dataset.source.pool !== node.pool) return dataset;
       return { ...dataset, storage: { kind: 'held', node: node.id, made: false, pool: null, sizeBytes: null } };
     }
     case 'free': {

@@ -1,10 +1,11 @@
 import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { UuidField } from '../api/fields.ts';
-import { parseDatasetId, parseLeasedId, parseNodeId } from '../kit/ids.ts';
-import type { Dataset, Storage } from '../model/dataset.ts';
-import { type Change, DATASET_PREFIX, LEASE_PREFIX, REVISION_KEY } from './changes.ts';
+import { parseDatasetId, parseLeasedId, parseNodeId, parseSnapshotId } from '../kit/ids.ts';
+import type { Dataset, DatasetSource, Storage } from '../model/dataset.ts';
+import { type Change, DATASET_PREFIX, LEASE_PREFIX, REVISION_KEY, SNAPSHOT_PREFIX } from './changes.ts';
 import { type Json, StoreError } from './store/store.ts';
+import { readSnapshot } from './stored-snapshot.ts';
 
 const Size = Type.Union([Type.Integer({ minimum: 0 }), Type.Null()]);
 const StoredStorage = Type.Union([
@@ -19,12 +20,14 @@ const StoredStorage = Type.Union([
   Type.Object({ kind: Type.Literal('free'), pool: Type.String(), sizeBytes: Size }),
   Type.Object({ kind: Type.Literal('gone') }),
 ]);
+const StoredSource = Type.Object({ snapshotId: UuidField, pool: Type.String() });
 const StoredDataset = Compile(
   Type.Object({
     primary: UuidField,
     deleted: Type.Boolean(),
     metadata: Type.Record(Type.String(), Type.String()),
     maximumSizeBytes: Size,
+    source: Type.Optional(StoredSource),
     storage: StoredStorage,
   }),
 );
@@ -45,13 +48,15 @@ function readEntry(key: string, value: Json): Change {
     if (id !== undefined && StoredDataset.Check(value)) {
       const primary = parseNodeId(value.primary);
       const storage = readStorage(value.storage);
-      if (primary !== undefined && storage !== undefined) {
+      const source = readSource(value.source);
+      if (primary !== undefined && storage !== undefined && source !== undefined) {
         const dataset: Dataset = {
           id,
           primary,
           deleted: value.deleted,
           metadata: value.metadata,
           maximumSizeBytes: value.maximumSizeBytes,
+          source,
           storage,
         };
         return { kind: 'dataset', dataset };
@@ -65,6 +70,10 @@ function readEntry(key: string, value: Json): Change {
       if (nodeId !== undefined) return { kind: 'lease', lease: { datasetId, nodeId, expiresAtMs: value.expiresAtMs } };
     }
   }
+  if (key.startsWith(SNAPSHOT_PREFIX)) {
+    const snapshot = readSnapshot(key.slice(SNAPSHOT_PREFIX.length), value);
+    if (snapshot !== undefined) return { kind: 'snapshot', snapshot };
+  }
   throw new StoreError(
     'store_damaged',
     `The store has an entry that this version cannot read: ${key}. Nothing was changed. Start the version that wrote it, ` +
@@ -76,4 +85,10 @@ function readStorage(stored: Static<typeof StoredStorage>): Storage | undefined 
   if (stored.kind !== 'held') return stored;
   const node = parseNodeId(stored.node);
   return node === undefined ? undefined : { ...stored, node };
+}
+
+function readSource(stored: Static<typeof StoredSource> | undefined): DatasetSource | null | undefined {
+  if (stored === undefined) return null;
+  const snapshotId = parseSnapshotId(stored.snapshotId);
+  return snapshotId === undefined ? undefined : { snapshotId, pool: stored.pool };
 }

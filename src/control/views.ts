@@ -1,12 +1,12 @@
 import type { DatasetState } from '../api/datasets.ts';
-import type { DatasetInspection, DatasetStatus } from '../api/inspection.ts';
+import type { DatasetInspection, DatasetStatus, ProblemView } from '../api/inspection.ts';
 import type { NodeInspection, NodeState } from '../api/nodes.ts';
 import type { Dataset } from '../model/dataset.ts';
 import type { Lease } from '../model/lease.ts';
 import { needsAction } from '../model/volume-state.ts';
 import type { ClusterView, LiveNode } from './cluster.ts';
 import { configurationOf } from './decide-datasets.ts';
-import { explain } from './explain.ts';
+import { type Explanation, explain, growthOf } from './explain.ts';
 
 /** A dataset's reported state (contract 1.5); undefined while no volume is known to exist. */
 export function stateOf(dataset: Dataset, cluster: ClusterView): DatasetState | undefined {
@@ -30,6 +30,7 @@ export function inspectionOf(
 ): DatasetInspection {
   const state = stateOf(dataset, cluster);
   const explanation = explain(dataset, lease, cluster);
+  const growth = growthOf(dataset, cluster);
   return {
     configuration: configurationOf(dataset),
     status: statusOf(dataset, cluster),
@@ -42,16 +43,14 @@ export function inspectionOf(
             node_uuid: lease.nodeId,
             expires: lease.expiresAtMs === null ? null : (lease.expiresAtMs - wallMs) / 1000,
           },
-    problem:
-      explanation === undefined
-        ? null
-        : {
-            code: explanation.code,
-            message: explanation.message,
-            needs_action: needsAction(explanation.code),
-            node_uuid: explanation.node,
-          },
+    ...(dataset.source === null ? {} : { source_snapshot: dataset.source.snapshotId }),
+    ...(growth === undefined ? {} : { growth: problemView(growth) }),
+    problem: explanation === undefined ? null : problemView(explanation),
   };
+}
+
+export function problemView({ code, message, node }: Explanation): ProblemView {
+  return { code, message, needs_action: needsAction(code), node_uuid: node };
 }
 
 export function nodeState(node: LiveNode): NodeState {

@@ -1,4 +1,4 @@
-import type { DatasetId, NodeId } from '../kit/ids.ts';
+import type { DatasetId, NodeId, SnapshotId } from '../kit/ids.ts';
 
 /**
  * Where the bytes of a dataset are, as far as is durably known. This record decides who may attach: a node may touch a
@@ -22,6 +22,12 @@ export type Storage =
   | { readonly kind: 'free'; readonly pool: string; readonly sizeBytes: number | null }
   | { readonly kind: 'gone' };
 
+/** The snapshot that a dataset begins with, and the pool where that is: only its nodes can make the dataset. */
+export interface DatasetSource {
+  readonly snapshotId: SnapshotId;
+  readonly pool: string;
+}
+
 /** A volume's identity and what was asked for it. */
 export interface Dataset {
   readonly id: DatasetId;
@@ -31,6 +37,8 @@ export interface Dataset {
   readonly metadata: Readonly<Record<string, string>>;
   /** What was asked for; null means the backend's default. */
   readonly maximumSizeBytes: number | null;
+  /** Null when it begins empty. */
+  readonly source: DatasetSource | null;
   readonly storage: Storage;
 }
 

@@ -3,10 +3,16 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Condition, FlockerClient, NewDataset } from '../../src/client/flocker-client.ts';
 import { type DatasetId, type NodeId, parseDatasetId, parseNodeId } from '../../src/kit/ids.ts';
 import { PROFILE_KEY } from '../../src/model/dataset.ts';
+import {
+  growthAndSnapshotsContract,
+  noGrowthNorSnapshotsContract,
+  type StorageWorld,
+  type VolumeStorage,
+} from './storage-client.ts';
 
 /** A cluster to run the suite against. */
 export interface FlockerWorld {
-  readonly client: FlockerClient;
+  readonly client: FlockerClient & VolumeStorage;
   /** A new node that reports and mounts what is configured onto it. */
   addNode(): Promise<NodeId>;
   /** The era that the node reported. */
@@ -35,7 +41,7 @@ export function flockerClientContract(
 ): void {
   describe(`FlockerClient: ${name}`, { timeout: 60_000 }, () => {
     let world: FlockerWorld;
-    let client: FlockerClient;
+    let client: FlockerWorld['client'];
     let here: NodeId;
     let there: NodeId;
 
@@ -261,6 +267,10 @@ export function flockerClientContract(
         expect(leases.some((lease) => lease.dataset_id === id)).toBe(false);
       });
     });
+
+    const storageWorld = (): StorageWorld => ({ client, here, there });
+    if (additions) growthAndSnapshotsContract(storageWorld);
+    else noGrowthNorSnapshotsContract(storageWorld);
 
     describe('waiting', () => {
       it('ends with the signal and says what it waited for', async () => {

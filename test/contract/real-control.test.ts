@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { openBackend } from '../../src/agent/backends/open-backend.ts';
 import { ControlLink } from '../../src/agent/control-link.ts';
 import { Convergence } from '../../src/agent/convergence.ts';
+import { SnapshotConvergence } from '../../src/agent/snapshot-convergence.ts';
 import { connectFlocker } from '../../src/client/connect-flocker.ts';
 import { systemClock } from '../../src/kit/clock.ts';
 import type { NodeId } from '../../src/kit/ids.ts';
@@ -52,19 +53,28 @@ async function startNode(control: TestControl, { pool, nodeId, tls, era }: NodeP
   const section = { backend: 'directory', root_path: join(pool, 'volumes') };
   const backend = await openBackend(section, { mountRoot: join(pool, nodeId), instance: nodeId });
   const convergence: Convergence = new Convergence({
-    ...{ backend, usedBy: () => undefined, report: (report) => link.report(report) },
+    ...{ backend, usedBy: () => undefined },
+    report: (report) => {
+      link.report(report);
+      snapshots.noteReport(report);
+    },
+    ...surroundings,
+  });
+  const snapshots = new SnapshotConvergence({
+    ...{ backend, between: (id, work) => convergence.between(id, work) },
+    report: (report) => link.reportSnapshot(report),
     ...surroundings,
   });
   await convergence.start();
   const identity = { era, version: 'test', backend: backend.kind, pool: backend.pool, profiles: backend.profiles };
   const link = new ControlLink({
-    ...{ hostname: '127.0.0.1', port: control.agentPort, address: undefined, identity, tls, convergence },
+    ...{ hostname: '127.0.0.1', port: control.agentPort, address: undefined, identity, tls, convergence, snapshots },
     ...surroundings,
   });
   link.start();
   await link.firstOrders();
   return async () => {
     link.close();
-    await convergence.idle();
+    await Promise.all([convergence.idle(), snapshots.idle()]);
   };
 }

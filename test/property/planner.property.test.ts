@@ -1,10 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { plan, type Step, TRANSITIONS } from '../../src/agent/transitions.ts';
+import { GROWTH, type Growth, isTooSmall, plan, type Step, TRANSITIONS } from '../../src/agent/transitions.ts';
 import type { Order } from '../../src/api/agent-channel.ts';
 import type { VolumeState } from '../../src/model/volume-state.ts';
 
 const sizeBytes = 2 ** 30;
+const LARGER_BYTES = 2 * sizeBytes;
 const datasetId = '3d7e2f10-9a4b-4c8e-8f21-0a1b2c3d4e5f';
 const STATES: Record<VolumeState['kind'], VolumeState> = {
   absent: { kind: 'absent' },
@@ -17,6 +18,7 @@ const STATES: Record<VolumeState['kind'], VolumeState> = {
 const LEADS: Record<Step, { from: VolumeState['kind']; to: VolumeState['kind'] }> = {
   create: { from: 'absent', to: 'detached' },
   attach: { from: 'detached', to: 'attached' },
+  grow: { from: 'attached', to: 'attached' },
   mount: { from: 'attached', to: 'mounted' },
   unmount: { from: 'mounted', to: 'attached' },
   detach: { from: 'attached', to: 'detached' },
@@ -35,7 +37,7 @@ const order: fc.Arbitrary<Order> = fc.oneof(
     datasetId: fc.constant(datasetId),
     order: fc.constant(1),
     mayCreate: fc.boolean(),
-    sizeBytes: fc.constant(null),
+    sizeBytes: fc.constantFrom(null, sizeBytes),
     metadata: fc.constant({}),
   }),
   fc.record({
@@ -101,6 +103,27 @@ describe('the planner', () => {
           expect(wish.want === 'mounted' && wish.mayCreate).toBe(true);
       }),
     );
+  });
+
+  it('makes what is too small larger before it is mounted, and never what is large enough', () => {
+    fc.assert(
+      fc.property(state, order, fc.constantFrom<Growth>('untried', 'offline', 'failed'), (now, wish, growth) => {
+        const larger: Order = wish.want === 'mounted' ? { ...wish, sizeBytes: LARGER_BYTES } : wish;
+        const here = now.kind === 'attached' || now.kind === 'mounted';
+        expect(isTooSmall(wish, now)).toBe(false);
+        expect(plan(wish, now, growth)).toEqual(plan(wish, now));
+        if (!here || wish.want !== 'mounted') expect(plan(larger, now, growth)).toEqual(plan(wish, now));
+        else expect(plan(larger, now, 'untried')).toEqual({ kind: 'step', step: 'grow' });
+      }),
+    );
+  });
+
+  it('ends mounted, also where it cannot grow, and unmounts for it only when the backend asks for that', () => {
+    expect(GROWTH.failed).toEqual({ attached: 'mount', mounted: 'nothing' });
+    for (const [growth, row] of Object.entries(GROWTH)) {
+      expect(Object.values(row).includes('unmount')).toBe(growth === 'offline');
+      expect(Object.values(row)).not.toContain('destroy');
+    }
   });
 
   it('goes on towards the newest wish when wishes change between steps', () => {

@@ -89,6 +89,7 @@ export class ModelNode {
   readOrders(): boolean {
     const message = this.#connection?.orders.shift();
     if (message === undefined) return false;
+    if (message.kind === 'snapshotOrders') return true;
     if (message.kind !== 'orders') throw new Error(`node ${this.id} was refused: ${message.reason}`);
     if (message.full) this.#orders.clear();
     for (const id of message.withdrawn) this.#orders.delete(id as DatasetId);

@@ -3,10 +3,11 @@ import type { DatasetInspection, ProblemView } from '../../api/inspection.ts';
 import type { LeaseBody } from '../../api/leases.ts';
 import type { NodeInspection } from '../../api/nodes.ts';
 import type { Clock } from '../../kit/clock.ts';
-import { type DatasetId, derivedUuid, type NewUuid, type NodeId, parseNodeId } from '../../kit/ids.ts';
+import { type DatasetId, derivedUuid, type NewUuid, type NodeId, parseNodeId, type SnapshotId } from '../../kit/ids.ts';
 import { DEFAULT_SIZE_BYTES, PROFILE_KEY } from '../../model/dataset.ts';
 import { type Lease, leaseExpired } from '../../model/lease.ts';
 import { needsAction, type ProblemCode } from '../../model/volume-state.ts';
+import { FakeSnapshots } from './fake-snapshots.ts';
 
 /** The one profile that no node of the fake has. */
 export const NO_SUCH_PROFILE = 'no-such';
@@ -17,12 +18,17 @@ type Storage = { kind: 'unmade' } | { kind: 'held'; node: NodeId } | { kind: 'fr
 export interface FakeDataset {
   readonly id: DatasetId;
   configuration: DatasetConfiguration & { primary: NodeId };
+  /** What it begins with. */
+  readonly source: SnapshotId | undefined;
+  /** What it has once it is made, in bytes. */
+  sizeBytes: number;
   storage: Storage;
 }
 
 /** Datasets, nodes and leases in memory, with nodes that mount and let go one step per tick, as a real cluster would. */
 export class FakeCluster {
   readonly datasets = new Map<DatasetId, FakeDataset>();
+  readonly snapshots: FakeSnapshots;
   readonly #nodes = new Set<NodeId>();
   readonly #leases = new Map<DatasetId, Lease>();
   readonly #timers = new Map<DatasetId, () => void>();
@@ -35,6 +41,7 @@ export class FakeCluster {
   constructor(clock: Clock, newUuid: NewUuid) {
     this.#clock = clock;
     this.#newUuid = newUuid;
+    this.snapshots = new FakeSnapshots(this.datasets, newUuid);
   }
 
   get tag(): string {
@@ -111,15 +118,14 @@ export class FakeCluster {
     this.configured();
   }
 
-  stateOf({ id, configuration, storage }: FakeDataset): DatasetState | undefined {
-    const maximum_size = configuration.maximum_size ?? DEFAULT_SIZE_BYTES;
+  stateOf({ id, sizeBytes: maximum_size, storage }: FakeDataset): DatasetState | undefined {
     if (storage.kind === 'free') return { dataset_id: id, maximum_size };
     if (storage.kind !== 'held' || !this.#nodes.has(storage.node)) return undefined;
     return { dataset_id: id, primary: storage.node, path: `/flocker/${id}`, maximum_size };
   }
 
   inspect(dataset: FakeDataset): DatasetInspection {
-    const { id, configuration, storage } = dataset;
+    const { id, configuration, storage, source } = dataset;
     const lease = this.leaseOf(id);
     const { dataset_id: _, ...state } = this.stateOf(dataset) ?? { dataset_id: id };
     return {
@@ -128,6 +134,7 @@ export class FakeCluster {
       state: this.stateOf(dataset) === undefined ? null : state,
       holder: storage.kind === 'held' ? storage.node : null,
       lease: lease === undefined ? null : { node_uuid: lease.nodeId, expires: this.leaseBody(lease).expires },
+      ...(source === undefined ? {} : { source_snapshot: source }),
       problem: this.#problemOf(dataset),
     };
   }
@@ -165,7 +172,9 @@ export class FakeCluster {
     setImmediate(() => {
       this.#settling = false;
       const steps = [...this.datasets.values()].filter((dataset) => this.#step(dataset));
-      if (steps.length > 0) this.changed();
+      const isLive = ({ storage }: FakeDataset): boolean => storage.kind === 'held' && this.#nodes.has(storage.node);
+      const moved = this.snapshots.step(isLive, this.#nodes.size > 0, this.#clock.wallMs());
+      if (steps.length > 0 || moved) this.changed();
     });
   }
 
@@ -180,6 +189,11 @@ export class FakeCluster {
     if (storage.kind === 'gone') return false;
     if (storage.kind === 'held') {
       const stays = storage.node === configuration.primary && !configuration.deleted;
+      const askedBytes = configuration.maximum_size ?? 0;
+      if (stays && askedBytes > dataset.sizeBytes && this.#nodes.has(storage.node)) {
+        dataset.sizeBytes = askedBytes;
+        return true;
+      }
       if (stays || this.leaseOf(id)?.nodeId === storage.node || !this.#nodes.has(storage.node)) return false;
       dataset.storage = { kind: 'free' };
       return true;
@@ -191,6 +205,7 @@ export class FakeCluster {
     }
     const mountable = this.#nodes.has(configuration.primary) && configuration.metadata[PROFILE_KEY] !== NO_SUCH_PROFILE;
     if (!mountable) return false;
+    if (storage.kind === 'unmade') dataset.sizeBytes = configuration.maximum_size ?? DEFAULT_SIZE_BYTES;
     dataset.storage = { kind: 'held', node: configuration.primary };
     return true;
   }

@@ -10,11 +10,15 @@ import { nameOf } from '../../model/dataset.ts';
 import { ClientError, type Condition, type FlockerClient, type NewDataset } from '../flocker-client.ts';
 import { goneIn, mountedIn, mountsAmong } from '../judgements.ts';
 import { onChange } from '../passing.ts';
+import type { StorageClient } from '../storage-client.ts';
 import { FakeCluster, type FakeDataset } from './fake-cluster.ts';
+import { fakeStorageClient } from './fake-storage-client.ts';
+
+type FakeClient = FlockerClient & Omit<StorageClient, 'storageState'>;
 
 /** A cluster in memory and a client of it. `{...client, acquireLease: …}` puts a fault into one method. */
 export interface FakeFlocker {
-  readonly client: FlockerClient;
+  readonly client: FakeClient;
   readonly cluster: FakeCluster;
   /** Adds a node that mounts what is configured onto it, or brings one back. */
   addNode(node?: NodeId): NodeId;
@@ -40,7 +44,7 @@ export function fakeFlocker(
   };
 }
 
-function fakeClient(cluster: FakeCluster, newUuid: NewUuid, additions: boolean): FlockerClient {
+function fakeClient(cluster: FakeCluster, newUuid: NewUuid, additions: boolean): FakeClient {
   /** As every request does: later, and not at all when the caller gave up. */
   const answer = async <T>(signal: AbortSignal, reply: () => T): Promise<T> => {
     await Promise.resolve();
@@ -64,6 +68,7 @@ function fakeClient(cluster: FakeCluster, newUuid: NewUuid, additions: boolean):
     return orAbort(waited, signal).finally(() => stop());
   };
   return {
+    ...fakeStorageClient({ cluster, additions, answer, wait }),
     version: (signal) => answer(signal, () => '1.15.0'),
     hasAdditions: (signal) => answer(signal, () => additions),
     listDatasets: (signal) => answer(signal, () => ({ datasets: configurations(cluster), tag: cluster.tag })),
@@ -76,6 +81,9 @@ function fakeClient(cluster: FakeCluster, newUuid: NewUuid, additions: boolean):
     createDataset: (dataset, condition, signal) =>
       answer(signal, () => {
         if (condition.kind === 'nameUnused' && !additions) throw badRequest('This server knows no condition on names');
+        if (dataset.sourceSnapshot !== undefined && !additions) {
+          throw new ClientError('not_supported', 'This server has no snapshots to make a dataset from');
+        }
         checkCondition(cluster, condition);
         return create(cluster, newUuid, dataset).configuration;
       }),
@@ -139,7 +147,11 @@ function fakeClient(cluster: FakeCluster, newUuid: NewUuid, additions: boolean):
 
 function create(cluster: FakeCluster, newUuid: NewUuid, dataset: NewDataset): FakeDataset {
   const id = dataset.datasetId ?? newDatasetId(newUuid);
-  const size = dataset.maximumSizeBytes === undefined ? {} : { maximum_size: dataset.maximumSizeBytes };
+  const { sourceSnapshot: source } = dataset;
+  const sourceBytes = source === undefined ? undefined : cluster.snapshots.sourceSizeBytes(source);
+  const sizeBytes = dataset.maximumSizeBytes ?? sourceBytes;
+  if (sizeBytes !== undefined && sizeBytes < (sourceBytes ?? 0)) throw badRequest(DESCRIPTIONS.smallerThanSnapshot);
+  const size = sizeBytes === undefined ? {} : { maximum_size: sizeBytes };
   const body = { primary: dataset.primary, dataset_id: id, metadata: { ...dataset.metadata }, ...size };
   if (!createBody.Check(body)) {
     const errors = createBody.Errors(body).map((error) => `${error.instancePath} ${error.message}`);
@@ -153,7 +165,7 @@ function create(cluster: FakeCluster, newUuid: NewUuid, dataset: NewDataset): Fa
     deleted: false,
     ...size,
   };
-  const made: FakeDataset = { id, configuration, storage: { kind: 'unmade' } };
+  const made: FakeDataset = { id, configuration, source, sizeBytes: 0, storage: { kind: 'unmade' } };
   cluster.datasets.set(id, made);
   cluster.configured();
   return made;

@@ -5,7 +5,6 @@ import type { TLSSocket } from 'node:tls';
 import { systemClock } from '../../kit/clock.ts';
 import { silentLogger } from '../../kit/logger.ts';
 import { connectFlocker, type FlockerConnection } from '../connect-flocker.ts';
-import type { FlockerClient } from '../flocker-client.ts';
 import type { TlsIdentity } from '../tls-identity.ts';
 import { type TestAuthority, testAuthority } from './certificates.ts';
 
@@ -97,7 +96,7 @@ export function testClient(
   urls: readonly string[],
   tls: TlsIdentity,
   options: Partial<FlockerConnection> = {},
-): FlockerClient {
+): ReturnType<typeof connectFlocker> {
   return connectFlocker({
     urls,
     tls,

@@ -5,12 +5,13 @@ import { CreateDatasetBody, MoveDatasetBody } from '../../api/datasets.ts';
 import { DESCRIPTIONS } from '../../api/errors.ts';
 import { LeaseBody } from '../../api/leases.ts';
 import { IF_NAME_UNUSED_HEADER, IF_TAG_HEADER, PATHS, TAG_HEADER } from '../../api/paths.ts';
-import { type DatasetId, type NodeId, parseDatasetId, parseNodeId } from '../../kit/ids.ts';
+import { type DatasetId, type NodeId, parseDatasetId, parseNodeId, parseSnapshotId } from '../../kit/ids.ts';
 import { nameOf } from '../../model/dataset.ts';
 import { ClientError, type ClientErrorCode, type Condition } from '../flocker-client.ts';
 import type { TlsIdentity } from '../tls-identity.ts';
 import type { FakeFlocker } from './fake-flocker.ts';
 import { html404, listen, type Routes, sendJson, type TestListener } from './https-listener.ts';
+import { serveFakeStorage, streamFakeSnapshot } from './serve-fake-storage.ts';
 
 const STATUSES: Partial<Record<ClientErrorCode, number>> = {
   bad_request: 400,
@@ -18,6 +19,7 @@ const STATUSES: Partial<Record<ClientErrorCode, number>> = {
   deleted: 405,
   id_in_use: 409,
   lease_held: 409,
+  in_use: 409,
   condition_failed: 412,
 };
 
@@ -36,8 +38,12 @@ export function serveFake(fake: FakeFlocker, control: TlsIdentity, additions: bo
     const path = (request.url ?? '').replace(/\?.*/, '');
     const parent = path.replace(/\/[^/]*$/, '');
     const handler = routes[`${request.method} ${path}`] ?? routes[`${request.method} ${parent}/*`];
-    if (handler === undefined) html404(response);
-    else handler(request, response, path.slice(parent.length + 1)).catch((error: unknown) => fail(response, error));
+    const answer = async (): Promise<void> => {
+      if (additions && (await serveFakeStorage(fake, request, response))) return;
+      if (handler === undefined) html404(response);
+      else await handler(request, response, path.slice(parent.length + 1));
+    };
+    answer().catch((error: unknown) => fail(response, error));
   };
   const all: Routes = { '*': dispatch };
   return listen(control, all);
@@ -54,12 +60,14 @@ function originalRoutes({ client, cluster }: FakeFlocker): Readonly<Record<strin
     },
     [`POST ${PATHS.configurationDatasets}`]: async (request, response) => {
       const body = checked(createBody, await text(request));
-      const { primary, dataset_id: id, maximum_size: size, metadata } = body;
+      const { primary, dataset_id: id, maximum_size: size, metadata, source_snapshot } = body;
+      const source = source_snapshot === undefined ? undefined : parseSnapshotId(source_snapshot);
       const dataset = {
         primary: nodeOf(primary),
         metadata: metadata ?? {},
         ...(id === undefined ? {} : { datasetId: datasetOf(id) }),
         ...(size === undefined || size === null ? {} : { maximumSizeBytes: size }),
+        ...(source === undefined ? {} : { sourceSnapshot: source }),
       };
       sendJson(response, 201, await client.createDataset(dataset, conditionOf(request), now));
     },
@@ -90,7 +98,8 @@ function originalRoutes({ client, cluster }: FakeFlocker): Readonly<Record<strin
   };
 }
 
-function addedRoutes({ cluster }: FakeFlocker): Readonly<Record<string, Handler>> {
+function addedRoutes(fake: FakeFlocker): Readonly<Record<string, Handler>> {
+  const { cluster } = fake;
   const query = (request: IncomingMessage): URLSearchParams => new URL(request.url ?? '', 'https://x').searchParams;
   return {
     [`GET ${PATHS.inspectNodes}`]: (_, response) => {
@@ -110,6 +119,10 @@ function addedRoutes({ cluster }: FakeFlocker): Readonly<Record<string, Handler>
       return Promise.resolve();
     },
     [`GET ${PATHS.events}`]: (request, response) => {
+      if (query(request).has('snapshot_id')) {
+        streamFakeSnapshot(fake, new URL(request.url ?? '', 'https://x'), response);
+        return Promise.resolve();
+      }
       const dataset = cluster.datasets.get(datasetOf(query(request).get('dataset_id') ?? ''));
       if (dataset === undefined) throw new ClientError('not_found', DESCRIPTIONS.datasetNotFound);
       const until = query(request).get('until');

@@ -4,6 +4,7 @@ import { CreateDatasetBody, DatasetConfiguration, MoveDatasetBody } from '../../
 import { ErrorBody } from '../../api/errors.ts';
 import { LeaseBody } from '../../api/leases.ts';
 import { IF_NAME_UNUSED_HEADER, IF_TAG_HEADER, PATHS, TAG_HEADER } from '../../api/paths.ts';
+import { ResizeDatasetBody } from '../../api/snapshots.ts';
 import type { Clock } from '../../kit/clock.ts';
 import type { ControlService } from '../control-service.ts';
 import { type Conditions, configurationOf, type Reply, unmetCondition } from '../decide-datasets.ts';
@@ -76,6 +77,20 @@ export function configurationRoutes(app: FastifyInstance, service: ControlServic
     },
     async (request, reply) =>
       send(reply, await service.deleteDataset(request.params.dataset_id, conditionsOf(request))),
+  );
+  app.post<{ Params: { dataset_id: string }; Body: ResizeDatasetBody }>(
+    `${PATHS.configurationDatasets}/:dataset_id/size`,
+    {
+      ...conditional,
+      schema: {
+        summary: 'Make a dataset larger (addition)',
+        params: DatasetPath,
+        body: ResizeDatasetBody,
+        response: { 200: DatasetConfiguration, ...refusals },
+      },
+    },
+    async (request, reply) =>
+      send(reply, await service.resizeDataset(request.params.dataset_id, request.body, conditionsOf(request))),
   );
 
   app.get(PATHS.leases, { schema: { summary: 'Every lease', response: { 200: Type.Array(LeaseBody) } } }, async () =>

@@ -1,10 +1,11 @@
 import type { ServerResponse } from 'node:http';
 import type { FastifyInstance } from 'fastify';
-import { ErrorBody } from '../../api/errors.ts';
+import { DESCRIPTIONS, ErrorBody } from '../../api/errors.ts';
 import { EventsQuery } from '../../api/events.ts';
 import { PATHS } from '../../api/paths.ts';
+import type { SnapshotView } from '../../api/snapshots.ts';
 import type { Clock } from '../../kit/clock.ts';
-import { type DatasetId, parseDatasetId, parseNodeId } from '../../kit/ids.ts';
+import { type DatasetId, parseDatasetId, parseNodeId, parseSnapshotId, type SnapshotId } from '../../kit/ids.ts';
 import type { ControlService } from '../control-service.ts';
 import type { ClusterEvent } from '../event-hub.ts';
 import { inspectionOf } from '../views.ts';
@@ -23,7 +24,7 @@ export function eventsRoute(app: FastifyInstance, service: ControlService, clock
     {
       schema: {
         summary: 'Server-sent events (addition)',
-        description: 'Event names: dataset, node, reset. Resume with Last-Event-ID.',
+        description: 'Event names: dataset, node, snapshot, reset. Resume with Last-Event-ID.',
         querystring: EventsQuery,
         response: {
           200: { description: 'Events', content: { 'text/event-stream': { schema: { type: 'string' } } } },
@@ -37,9 +38,15 @@ export function eventsRoute(app: FastifyInstance, service: ControlService, clock
       if (query.dataset_id !== undefined && (id === undefined || service.deployment.dataset(id) === undefined)) {
         return reply.code(404).send({ description: 'Dataset not found.' });
       }
-      if (query.until !== undefined && id === undefined) {
-        return reply.code(400).send({ description: 'until needs dataset_id.' });
+      const snapshotId = query.snapshot_id === undefined ? undefined : parseSnapshotId(query.snapshot_id);
+      if (
+        query.snapshot_id !== undefined &&
+        (snapshotId === undefined || service.deployment.snapshots.get(snapshotId) === undefined)
+      ) {
+        return reply.code(404).send({ description: DESCRIPTIONS.snapshotNotFound });
       }
+      const unfit = unfitQuery(query);
+      if (unfit !== undefined) return reply.code(400).send({ description: unfit });
       const node = query.node_uuid === undefined ? undefined : parseNodeId(query.node_uuid);
       if (query.node_uuid !== undefined && node === undefined) {
         return reply.code(400).send({ description: 'node_uuid is not a UUID.' });
@@ -55,7 +62,7 @@ export function eventsRoute(app: FastifyInstance, service: ControlService, clock
       reply.raw.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
       const lastEventId = request.headers['last-event-id'];
       const canonical: EventsQuery = { ...query, ...(node === undefined ? {} : { node_uuid: node }) };
-      new EventStream(reply.raw, service, clock, canonical, id).start(
+      new EventStream(reply.raw, service, clock, canonical, { datasetId: id, snapshotId }).start(
         typeof lastEventId === 'string' ? lastEventId : undefined,
       );
       return reply;
@@ -63,40 +70,54 @@ export function eventsRoute(app: FastifyInstance, service: ControlService, clock
   );
 }
 
+/** What is wrong with a query whose parts are sound. */
+function unfitQuery({ until, dataset_id, snapshot_id }: EventsQuery): string | undefined {
+  if (dataset_id !== undefined && snapshot_id !== undefined) return 'A stream is of a dataset or of a snapshot.';
+  if (until === 'mounted' && dataset_id === undefined) return 'until=mounted needs dataset_id.';
+  if (until === 'ready' && snapshot_id === undefined) return 'until=ready needs snapshot_id.';
+  if (until === 'gone' && dataset_id === undefined && snapshot_id === undefined) {
+    return 'until=gone needs dataset_id or snapshot_id.';
+  }
+  return undefined;
+}
+
+/** The one thing that a stream is about; neither for a stream of everything. */
+interface Subject {
+  readonly datasetId: DatasetId | undefined;
+  readonly snapshotId: SnapshotId | undefined;
+}
+
 class EventStream {
   readonly #response: ServerResponse;
   readonly #service: ControlService;
   readonly #clock: Clock;
   readonly #query: EventsQuery;
-  readonly #datasetId: DatasetId | undefined;
+  readonly #subject: Subject;
   #unsubscribe: () => void = () => undefined;
   #cancelHeartbeat: () => void = () => undefined;
   #over = false;
 
-  constructor(
-    response: ServerResponse,
-    service: ControlService,
-    clock: Clock,
-    query: EventsQuery,
-    datasetId: DatasetId | undefined,
-  ) {
+  constructor(response: ServerResponse, service: ControlService, clock: Clock, query: EventsQuery, subject: Subject) {
     this.#response = response;
     this.#service = service;
     this.#clock = clock;
     this.#query = query;
-    this.#datasetId = datasetId;
+    this.#subject = subject;
   }
 
   start(lastEventId: string | undefined): void {
     const { events } = this.#service;
     this.#response.on('close', () => this.#end());
-    this.#unsubscribe = events.subscribe(
-      this.#datasetId === undefined ? {} : { dataset_id: this.#datasetId },
-      (event, id) => this.#write(event, id),
-    );
+    const { datasetId, snapshotId } = this.#subject;
+    const query = {
+      ...(datasetId === undefined ? {} : { dataset_id: datasetId }),
+      ...(snapshotId === undefined ? {} : { snapshot_id: snapshotId }),
+    };
+    this.#unsubscribe = events.subscribe(query, (event, id) => this.#write(event, id));
     this.#heartbeat();
-    if (this.#datasetId !== undefined) {
-      this.#writePresent(this.#datasetId);
+    const present = this.#present();
+    if (present !== undefined) {
+      this.#write(present, events.lastId);
       return;
     }
     this.#response.write(`: events of this control service\nid: ${events.lastId}\n\n`);
@@ -106,12 +127,16 @@ class EventStream {
     else for (const { event, id } of missed) this.#write(event, id);
   }
 
-  #writePresent(id: DatasetId): void {
-    const { deployment, cluster, events } = this.#service;
-    const dataset = deployment.dataset(id);
-    if (dataset === undefined) return;
-    const data = inspectionOf(dataset, deployment.lease(id), cluster, this.#clock.wallMs());
-    this.#write({ name: 'dataset', data }, events.lastId);
+  #present(): ClusterEvent | undefined {
+    const { deployment, cluster, snapshots } = this.#service;
+    const { datasetId, snapshotId } = this.#subject;
+    const dataset = datasetId === undefined ? undefined : deployment.dataset(datasetId);
+    if (dataset !== undefined) {
+      const data = inspectionOf(dataset, deployment.lease(dataset.id), cluster, this.#clock.wallMs());
+      return { name: 'dataset', data };
+    }
+    const snapshot = snapshotId === undefined ? undefined : deployment.snapshots.get(snapshotId);
+    return snapshot === undefined ? undefined : { name: 'snapshot', data: snapshots.view(snapshot) };
   }
 
   /** Writes one event; false when the stream is over. */
@@ -147,7 +172,9 @@ class EventStream {
 
 /** Whether the event is what `until` waits for. */
 function decides(event: ClusterEvent, query: EventsQuery): boolean {
-  if (query.until === undefined || event.name !== 'dataset') return false;
+  if (query.until === undefined) return false;
+  if (event.name === 'snapshot') return decidesSnapshot(event.data, query.until);
+  if (event.name !== 'dataset') return false;
   const { status, state, problem, configuration } = event.data;
   if (problem?.needs_action === true) return true;
   if (query.until === 'gone') return status === 'deleted';
@@ -155,4 +182,10 @@ function decides(event: ClusterEvent, query: EventsQuery): boolean {
   return (
     status === 'mounted' && problem === null && (query.node_uuid === undefined || state?.primary === query.node_uuid)
   );
+}
+
+function decidesSnapshot({ status, problem }: SnapshotView, until: EventsQuery['until']): boolean {
+  if (problem?.needs_action === true || status === 'deleted') return true;
+  if (until !== 'ready') return false;
+  return status === 'ready' || status === 'failed' || status === 'deleting';
 }

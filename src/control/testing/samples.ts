@@ -26,6 +26,7 @@ export function dataset(fields: Partial<Dataset> = {}): Dataset {
     deleted: false,
     metadata: {},
     maximumSizeBytes: null,
+    source: null,
     storage: { kind: 'unmade' },
     ...fields,
   };

@@ -1,0 +1,86 @@
+import { PATHS } from '../api/paths.ts';
+import type { SnapshotsQuery } from '../api/snapshots.ts';
+import { bodyOf } from './answers.ts';
+import type { EventWatch } from './event-watch.ts';
+import { ClientError } from './flocker-client.ts';
+import type { Https, HttpsRequest } from './https.ts';
+import { grownIn, snapshotGoneIn, snapshotReadyIn } from './judgements.ts';
+import { DATASET_EVENTS, SHAPES, type Shape, SNAPSHOT_EVENTS } from './shapes.ts';
+import type { SnapshotFilter, StorageClient } from './storage-client.ts';
+
+interface RestStorageParts {
+  readonly https: Https;
+  readonly watch: EventWatch;
+  readonly hasAdditions: (signal: AbortSignal) => Promise<boolean>;
+}
+
+const ignore = (): void => undefined;
+
+/** Growth and snapshots over HTTPS. */
+export function restStorage({ https, watch, hasAdditions }: RestStorageParts): Omit<StorageClient, 'storageState'> {
+  const requireAdditions = async (what: string, signal: AbortSignal): Promise<void> => {
+    if (await hasAdditions(signal)) return;
+    throw new ClientError('not_supported', `This server is no mesos-module-flocker: it cannot ${what}`);
+  };
+  /** A wait outlives a restart of the control service also when it is the first thing asked. */
+  const requireAdditionsOnceReached = async (what: string, signal: AbortSignal): Promise<void> => {
+    await watch.untilReached(() => requireAdditions(what, signal).then(() => true), ignore, signal);
+  };
+  const ask = async <T>(
+    request: HttpsRequest,
+    successes: readonly number[],
+    shape: Shape<T>,
+    signal: AbortSignal,
+  ): Promise<T> => bodyOf(await https.request(request, signal), successes, shape, `${request.method} ${request.path}`);
+
+  return {
+    resizeDataset: async (id, maximumSizeBytes, signal) => {
+      await requireAdditions('make datasets larger', signal);
+      const path = `${PATHS.configurationDatasets}/${id}/size`;
+      return ask({ method: 'POST', path, body: { maximum_size: maximumSizeBytes } }, [200], SHAPES.dataset, signal);
+    },
+    waitUntilGrown: async (id, sizeBytes, signal) => {
+      await requireAdditionsOnceReached('make datasets larger', signal);
+      return watch.until({ dataset_id: id }, DATASET_EVENTS, grownIn(id, sizeBytes), ignore, signal);
+    },
+    createSnapshot: async ({ datasetId, snapshotId, metadata }, signal) => {
+      await requireAdditions('take snapshots', signal);
+      const body = {
+        dataset_id: datasetId,
+        ...(snapshotId === undefined ? {} : { snapshot_id: snapshotId }),
+        metadata,
+      };
+      return ask({ method: 'POST', path: PATHS.snapshots, body }, [200, 201], SHAPES.snapshot, signal);
+    },
+    listSnapshots: async (filter, signal) => {
+      await requireAdditions('take snapshots', signal);
+      return ask({ method: 'GET', path: `${PATHS.snapshots}${queryOf(filter)}` }, [200], SHAPES.snapshots, signal);
+    },
+    deleteSnapshot: async (id, signal) => {
+      await requireAdditions('take snapshots', signal);
+      return ask({ method: 'DELETE', path: `${PATHS.snapshots}/${id}` }, [200], SHAPES.snapshot, signal);
+    },
+    waitForSnapshot: async (id, signal) => {
+      await requireAdditionsOnceReached('take snapshots', signal);
+      return watch.until({ snapshot_id: id, until: 'ready' }, SNAPSHOT_EVENTS, snapshotReadyIn(id), ignore, signal);
+    },
+    waitUntilSnapshotGone: async (id, signal) => {
+      await requireAdditionsOnceReached('take snapshots', signal);
+      try {
+        await watch.until({ snapshot_id: id, until: 'gone' }, SNAPSHOT_EVENTS, snapshotGoneIn, ignore, signal);
+      } catch (error) {
+        // Nothing of it is left to wait for.
+        if (!(error instanceof ClientError && error.code === 'not_found')) throw error;
+      }
+    },
+  };
+}
+
+function queryOf(filter: SnapshotFilter): string {
+  const query: SnapshotsQuery = {
+    ...(filter.datasetId === undefined ? {} : { dataset_id: filter.datasetId }),
+    ...(filter.snapshotId === undefined ? {} : { snapshot_id: filter.snapshotId }),
+    ...(filter.name === undefined ? {} : { name: filter.name }),
+  };
+  return Object.keys(query).length === 0 ? '' : `?${new URLSearchParams(query).toString()}`;
+}
