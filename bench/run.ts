@@ -1,8 +1,11 @@
+import { btrfs } from './btrfs.ts';
 import { dvdcli } from './dvdcli.ts';
 import { isolator } from './isolator.ts';
 import { ready } from './ready.ts';
 
-const BENCHES: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = { dvdcli, isolator, ready };
+const BENCHES: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
+  ...{ btrfs, dvdcli, isolator, ready },
+};
 
 const [name = '', ...args] = process.argv.slice(2);
 const bench = BENCHES[name];

@@ -20,9 +20,12 @@ const PROCESSES_AT_ONCE = 16;
 /**
  * Finds processes with an open file, working directory, root or program in the extent, and mounts of it, in all mount
  * namespaces that have a process this user may inspect. Reads only links and tables under /proc, which never wait for
- * a filesystem, so a hung disk cannot hang the search.
+ * a filesystem, so a hung disk cannot hang the search. To find only the mounts costs a fraction of it.
  */
-export async function findStorageUsers(extent: StorageExtent): Promise<readonly StorageUser[]> {
+export async function findStorageUsers(
+  extent: StorageExtent,
+  what: 'all' | 'mounts' = 'all',
+): Promise<readonly StorageUser[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const ownNamespace = await link('/proc/self/ns/mnt');
   const tables = new Map<string, Promise<readonly MountEntry[]>>();
@@ -42,7 +45,8 @@ export async function findStorageUsers(extent: StorageExtent): Promise<readonly 
       }
     }
     const table = await reading;
-    if (await opens(pid, table, extent)) users.push({ text: await processText(pid), mountPoint: null });
+    if (what === 'all' && (await opens(pid, table, extent)))
+      users.push({ text: await processText(pid), mountPoint: null });
   };
 
   for (let first = 0; first < pids.length; first += PROCESSES_AT_ONCE) {

@@ -26,6 +26,8 @@ interface NodeLayout {
   readonly docker: string;
   readonly state: string;
   readonly mountRoot: string;
+  /** Where a pool that is not a directory is mounted. */
+  readonly poolMount: string;
   readonly log: string;
 }
 
@@ -50,6 +52,7 @@ export function clusterLayout(directory: string): ClusterLayout {
         docker: join(node, 'docker.sock'),
         state: join(node, 'state'),
         mountRoot: join(node, 'flocker'),
+        poolMount: join(node, 'pool'),
         log: join(directory, 'logs', `node${number}.log`),
       };
     },

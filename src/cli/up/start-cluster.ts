@@ -7,10 +7,11 @@ import { ReadOnlyViews } from '../../agent/host/read-only-views.ts';
 import { writeFileDurably } from '../../kit/atomic-file.ts';
 import { errorText } from '../../kit/coded-error.ts';
 import { withDeadline } from '../../kit/deadline.ts';
+import type { ClusterBackend } from './cluster-backend.ts';
 import { DaemonProcess } from './daemon-process.ts';
 import { type ClusterLayout, clusterLayout } from './layout.ts';
 import { awaitLeftovers, lockCluster } from './lock-cluster.ts';
-import { type ClusterSources, type ClusterWish, prepareCluster } from './prepare-cluster.ts';
+import { type ClusterSources, type ClusterWish, prepareCluster, storageSection } from './prepare-cluster.ts';
 import type { ClusterSettings } from './settings.ts';
 
 const TEARDOWN_TIMEOUT_MS = 30_000;
@@ -36,7 +37,7 @@ export interface ClusterJson {
 /** A cluster whose daemons run. */
 export interface RunningCluster {
   readonly json: ClusterJson;
-  readonly backend: 'loopback' | 'directory';
+  readonly backend: ClusterBackend;
   readonly clusterJsonPath: string;
   readonly volumesPath: string;
   readonly logsPath: string;
@@ -114,10 +115,7 @@ export async function startCluster(options: StartClusterOptions): Promise<Runnin
         const views = new ReadOnlyViews(loadKernel(), join(state, 'read-only'));
         await views.remove().catch((error: unknown) => left.push(errorText(error)));
       }
-      const backend = await openBackend(
-        { backend: settings.backend, root_path: layout.volumes },
-        { mountRoot, instance: uuid },
-      );
+      const backend = await openBackend(storageSection(layout, index + 1, settings), { mountRoot, instance: uuid });
       const problems = await withDeadline(
         clock,
         TEARDOWN_TIMEOUT_MS,

@@ -25,6 +25,8 @@ export class VolumeMounts {
   readonly #btrfs: Btrfs;
   readonly #quota: Quota;
   readonly #mountRoot: string;
+  /** Volumes that were proved to be at rest since they became read-only: nobody can have come in after that. */
+  readonly #resting = new Set<DatasetId>();
 
   constructor(kernel: Kernel, btrfs: Btrfs, quota: Quota, mountRoot: string) {
     this.#kernel = kernel;
@@ -44,6 +46,7 @@ export class VolumeMounts {
       const text = `volume ${datasetId} is not mounted: ${source} is missing or no subvolume; restore it from a copy (an empty one is never put in its place)`;
       throw new BackendError('volume_lost', text);
     }
+    this.#resting.delete(datasetId);
     await this.#setReadOnly(source, false);
     await mkdir(target, { mode: 0o700 }).catch((error: unknown) => {
       if (errorCode(error) !== 'EEXIST') throw error;
@@ -59,7 +62,7 @@ export class VolumeMounts {
         await this.#kernel.unmount(mount.mountPoint);
       } catch (error) {
         if (errorCode(error) !== 'EBUSY') throw error;
-        throw inUse(volume, await this.#users(volume, mount.mountPoint), mount.mountPoint);
+        throw inUse(volume, await this.#users(volume, mount.mountPoint, 'all'), mount.mountPoint);
       }
     }
   }
@@ -71,8 +74,16 @@ export class VolumeMounts {
    */
   async rest(volume: VolumeDirectory): Promise<void> {
     const path = bytesPath(volume.directory);
-    await this.#requireUnused(volume);
-    if ((await this.#btrfs.subvolumeId(path)) === undefined || (await this.#btrfs.isReadOnly(path))) return;
+    if ((await this.#btrfs.subvolumeId(path)) === undefined) return await this.#requireUnused(volume);
+    const isReadOnly = await this.#btrfs.isReadOnly(path);
+    if (isReadOnly && this.#resting.has(volume.datasetId)) return;
+    // The unmount succeeded, so that only a mount elsewhere can have users; those must not find it read-only.
+    await this.#requireUnused(volume, isReadOnly ? 'all' : 'mounts');
+    if (!isReadOnly) await this.#close(volume, path);
+    this.#resting.add(volume.datasetId);
+  }
+
+  async #close(volume: VolumeDirectory, path: string): Promise<void> {
     await this.#setReadOnly(path, true);
     try {
       // Someone may have come in between the look and the closing.
@@ -118,13 +129,13 @@ export class VolumeMounts {
     await this.#quota.withRoom(path, () => this.#btrfs.setReadOnly(path, readOnly));
   }
 
-  async #requireUnused(volume: VolumeDirectory): Promise<void> {
-    const users = await this.#users(volume, null);
+  async #requireUnused(volume: VolumeDirectory, what: 'all' | 'mounts' = 'all'): Promise<void> {
+    const users = await this.#users(volume, null, what);
     if (users.length > 0) throw inUse(volume, users, bytesPath(volume.directory));
   }
 
-  async #users(volume: VolumeDirectory, except: string | null): Promise<readonly string[]> {
-    const users = await findStorageUsers(extentOf(await readMountTable(), volume));
+  async #users(volume: VolumeDirectory, except: string | null, what: 'all' | 'mounts'): Promise<readonly string[]> {
+    const users = await findStorageUsers(extentOf(await readMountTable(), volume), what);
     return users.filter(({ mountPoint }) => mountPoint === null || mountPoint !== except).map(({ text }) => text);
   }
 }
