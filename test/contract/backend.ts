@@ -10,6 +10,8 @@ import type { ProblemCode } from '../../src/model/volume-state.ts';
 import { BackendWorld, type WorldPlace } from './backend-world.ts';
 
 const SIZE_BYTES = 16 * 2 ** 20;
+/** Of tests that start an agent many times: on a loaded machine each takes seconds. */
+const MANY_STARTS_TIMEOUT_MS = 110_000;
 
 export interface BackendSubject {
   /** The `dataset` section of `agent.yml`, without `root_path`. */
@@ -196,7 +198,9 @@ export function backendContract(name: string, subject: BackendSubject): void {
       expect(new Set(nodes.map(({ pool }) => pool)).size).toBe(1);
     });
 
-    it('leaves nothing that counts as a volume when it is killed in mid-create', async () => {
+    it('leaves nothing that counts as a volume when it is killed in mid-create', {
+      timeout: MANY_STARTS_TIMEOUT_MS,
+    }, async () => {
       const outcomes = new Set<string>();
       for (const afterMs of [0, 1, 2, 3, 4, 5, 6, 8, 10, 14, 20]) {
         const id = newDatasetId(randomUUID);
@@ -218,7 +222,7 @@ export function backendContract(name: string, subject: BackendSubject): void {
       expect(outcomes).toContain('absent');
     });
 
-    it('goes on from wherever it was killed', async () => {
+    it('goes on from wherever it was killed', { timeout: MANY_STARTS_TIMEOUT_MS }, async () => {
       const id = newDatasetId(randomUUID);
       for (const afterMs of [5, 12, 19, 26, 33, 40, 55, 70, 85, 100]) {
         const child = await world.agent('a', id, ['create', 'attach', 'mount', 'unmount', 'detach', 'destroy']);

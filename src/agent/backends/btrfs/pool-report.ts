@@ -11,7 +11,8 @@ import { bytesPath } from './subvolumes.ts';
 
 /** What the kernel takes when a filesystem was mounted without a level. */
 const DEFAULT_ZSTD_LEVEL = 3;
-const WALK_BUDGET_MS = 20;
+/** Of one look, most of it in the kernel and off the main thread. */
+const WALK_BUDGET_MS = 100;
 
 export interface ReportSources {
   readonly rootPath: string;
