@@ -87,6 +87,15 @@ export class BackendWorld {
     return Object.assign(child, { pid });
   }
 
+  /**
+   * Starts a process in a mount namespace of its own, which keeps copies of the volumes that a node has mounted. Mounts of
+   * other worlds, and of whatever else runs on this machine meanwhile, it lets go of with the rest of the machine.
+   */
+  async holdMounts(instance: string, command = 'true'): Promise<ChildProcess & { readonly pid: number }> {
+    const script = `mount --make-rprivate ${this.mountRoot(instance)} && ${command} && echo in && read line`;
+    return await this.hold('unshare', ['-m', '--propagation', 'slave', 'sh', '-c', script]);
+  }
+
   async end(child: ChildProcess): Promise<void> {
     this.#children.delete(child);
     if (child.exitCode !== null || child.signalCode !== null) return;

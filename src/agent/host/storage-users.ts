@@ -1,4 +1,4 @@
-import { readdir, readFile, readlink } from 'node:fs/promises';
+import { readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { type MountEntry, readMountTable } from './mount-table.ts';
 
 /** A part of a filesystem: everything at and below `innerPath`, a path within the filesystem on `device`. */
@@ -6,6 +6,11 @@ export interface StorageExtent {
   /** `major:minor` as in {@link MountEntry}. */
   readonly device: string;
   readonly innerPath: string;
+  /**
+   * `st_dev` of all files in it and of no others, if there is such a number. With it, files are found that are open through
+   * a mount that was detached from its namespace (`umount -l`): their paths say nothing any more.
+   */
+  readonly fileDevice?: bigint;
 }
 
 /** Who has a part of a filesystem in use, in words that tell a person what to stop. */
@@ -19,8 +24,8 @@ const PROCESSES_AT_ONCE = 16;
 
 /**
  * Finds processes with an open file, working directory, root or program in the extent, and mounts of it, in all mount
- * namespaces that have a process this user may inspect. Reads only links and tables under /proc, which never wait for
- * a filesystem, so a hung disk cannot hang the search. To find only the mounts costs a fraction of it.
+ * namespaces that have a process this user may inspect. Reads links and tables under /proc, which never wait for a
+ * filesystem, so a hung disk cannot hang the search. To find only the mounts costs a fraction of it.
  */
 export async function findStorageUsers(
   extent: StorageExtent,
@@ -71,12 +76,32 @@ export function locate(table: readonly MountEntry[], path: string): StorageExten
 async function opens(pid: string, table: readonly MountEntry[], extent: StorageExtent): Promise<boolean> {
   const files = await readdir(`/proc/${pid}/fd`).catch(() => []);
   const links = ['cwd', 'root', 'exe', ...files.map((file) => `fd/${file}`)];
-  const paths = await Promise.all(links.map((name) => link(`/proc/${pid}/${name}`)));
-  return paths.some((path) => {
+  const looks = links.map(async (name) => {
+    const path = await link(`/proc/${pid}/${name}`);
     if (path === undefined || !path.startsWith('/')) return false;
     const place = locate(table, path);
-    return place !== undefined && within(place, extent);
+    if (place !== undefined && within(place, extent)) return true;
+    return (
+      name.startsWith('fd/') &&
+      extent.fileDevice !== undefined &&
+      (await isThroughDetachedMount(pid, name.slice('fd/'.length), table, extent.fileDevice))
+    );
   });
+  return (await Promise.all(looks)).some(Boolean);
+}
+
+async function isThroughDetachedMount(
+  pid: string,
+  fd: string,
+  table: readonly MountEntry[],
+  fileDevice: bigint,
+): Promise<boolean> {
+  const described = await readFile(`/proc/${pid}/fdinfo/${fd}`, 'utf8').catch(() => '');
+  const mountId = /^mnt_id:\s*(\d+)$/m.exec(described)?.[1];
+  if (mountId === undefined || table.some(({ id }) => id === Number(mountId))) return false;
+  // Only now is the file itself looked at, which may wait for its filesystem.
+  const stats = await stat(`/proc/${pid}/fd/${fd}`, { bigint: true }).catch(() => undefined);
+  return stats?.dev === fileDevice;
 }
 
 function within(place: StorageExtent, extent: StorageExtent): boolean {

@@ -23,7 +23,7 @@ backendContract('btrfs', {
   mountsEndWithTheMachine: true,
   place: btrfsPlace,
   mountedWithoutVolumes: ({ directory }) => [
-    ...[join(directory, 'disk'), join(directory, 'pool.img'), join(directory, 'mounts-a')],
+    ...[join(directory, 'disk'), join(directory, 'disk'), join(directory, 'pool.img'), join(directory, 'mounts-a')],
   ],
 });
 
@@ -171,8 +171,7 @@ describe.skipIf(skip !== null)(`btrfs${skip ?? ''}`, () => {
   it('stays in use while another mount namespace has it, and can be mounted again meanwhile', async () => {
     const id = await mounted(16 * MIB);
     await writeFile(path(id, 'file'), 'kept');
-    const script = ['-m', '--propagation', 'private', 'sh', '-c', 'echo in && read line'];
-    const holder = await world.hold('unshare', script);
+    const holder = await world.holdMounts('a');
     const inside = (command: string): Promise<{ stdout: string }> =>
       run('nsenter', ['-t', String(holder.pid), '-m', 'sh', '-c', command]);
     for (let round = 0; round < 2; round += 1) {
@@ -199,6 +198,16 @@ describe.skipIf(skip !== null)(`btrfs${skip ?? ''}`, () => {
     await a.unmount(id, world.signal);
   });
 
+  it('stays in use while a file is open through a mount that was detached from its namespace', async () => {
+    const id = await mounted(16 * MIB);
+    const holder = await world.holdMounts('a', `exec 3>>${path(id, 'file')}; umount -l ${path(id)}`);
+    const refusal = await expectCode(a.unmount(id, world.signal), 'volume_in_use', id);
+    expect(refusal).toContain(`pid ${holder.pid} (sh)`);
+    await expectCode(a.detach(id, world.signal), 'volume_in_use', id);
+    await world.end(holder);
+    await released(id);
+  });
+
   it('can be written through no mount that nobody sees, once it is unmounted', async () => {
     const id = await mounted(16 * MIB);
     await writeFile(path(id, 'file'), 'kept');
@@ -208,7 +217,7 @@ describe.skipIf(skip !== null)(`btrfs${skip ?? ''}`, () => {
     await run('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'none', keeper]);
     await run('mount', ['--make-private', keeper]);
     await writeFile(join(keeper, 'ns'), '');
-    await run('unshare', [`--mount=${join(keeper, 'ns')}`, '--propagation', 'private', 'true']);
+    await run('unshare', [`--mount=${join(keeper, 'ns')}`, '--propagation', 'slave', 'true']);
     const inside = (command: string): Promise<{ stdout: string }> =>
       run('nsenter', [`--mount=${join(keeper, 'ns')}`, 'sh', '-c', command]);
     const elsewhere = join(world.directory, 'elsewhere');

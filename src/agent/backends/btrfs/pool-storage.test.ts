@@ -8,7 +8,7 @@ import { expectCode } from '../../../../test/contract/backend.ts';
 import { BackendWorld } from '../../../../test/contract/backend-world.ts';
 import { btrfsPlace, btrfsSkipReason } from '../../../../test/support/btrfs.ts';
 import { newDatasetId } from '../../../kit/ids.ts';
-import { readMountTable } from '../../host/mount-table.ts';
+import { mountsAt, readMountTable } from '../../host/mount-table.ts';
 import type { Backend } from '../backend.ts';
 
 const run = promisify(execFile);
@@ -30,7 +30,9 @@ describe.skipIf(skip !== null)(`pools on btrfs${skip ?? ''}`, () => {
   });
 
   const optionsAt = async (mountPoint: string): Promise<readonly string[]> =>
-    (await readMountTable()).filter((entry) => entry.mountPoint === mountPoint).map(({ options }) => options);
+    mountsAt(await readMountTable(), mountPoint)
+      .filter(({ type }) => type === 'btrfs')
+      .map(({ options }) => options);
   const ended = async (...backends: readonly Backend[]): Promise<void> => {
     for (const backend of backends) await backend.close?.(world.signal);
   };
@@ -57,7 +59,8 @@ describe.skipIf(skip !== null)(`pools on btrfs${skip ?? ''}`, () => {
     );
     expect(new Set(nodes.map(({ pool }) => pool)).size).toBe(1);
     expect((await readdir(world.directory)).filter((name) => name.startsWith('pool.img'))).toEqual(['pool.img']);
-    const mounts = (await readMountTable()).filter(({ mountPoint }) => mountPoint.startsWith(world.directory));
+    const table = await readMountTable();
+    const mounts = table.filter(({ type, mountPoint }) => type === 'btrfs' && mountPoint.startsWith(world.directory));
     expect(mounts).toHaveLength(5);
     expect(new Set(mounts.map(({ source }) => source)).size).toBe(1);
     await ended(...nodes);

@@ -8,8 +8,9 @@ import { Btrfs } from '../../host/btrfs.ts';
 import { makeFilesystem } from '../../host/filesystem.ts';
 import { type Kernel, MountFlag } from '../../host/kernel.ts';
 import { type LoopDevice, LoopDevices } from '../../host/loop-devices.ts';
-import { mountsAt, readMountTable } from '../../host/mount-table.ts';
-import { findStorageUsers } from '../../host/storage-users.ts';
+import { type MountEntry, mountsAt, readMountTable } from '../../host/mount-table.ts';
+import { ensureSharedMountRoot, removeSharedMountRoot } from '../../host/shared-mount-root.ts';
+import { findStorageUsers, locate } from '../../host/storage-users.ts';
 import { BackendError } from '../backend.ts';
 import { ensurePoolFile, type PoolFile } from './pool-file.ts';
 import { readSuperblock } from './superblock.ts';
@@ -109,8 +110,9 @@ class PoolMount {
     const { zstdLevel } = this.#storage;
     const level = zstdLevel === null ? null : `compress=zstd:${zstdLevel}`;
     const options = level === null ? OPTIONS : `${OPTIONS},${level}`;
-    const present = mountsAt(await readMountTable(), target).at(-1);
-    if (present !== undefined) {
+    const table = await readMountTable();
+    const present = mountsAt(table, target).at(-1);
+    if (present !== undefined && !isItself(present, table)) {
       await this.#requireSame(target, present.type);
       if (level === null || present.options.split(',').includes(level)) return;
       const flags = MountFlag.remount | MountFlag.noatime;
@@ -118,8 +120,12 @@ class PoolMount {
     }
     const device = await this.#device();
     try {
-      const call = { source: device.path, target, type: 'btrfs', flags: MountFlag.noatime, options };
-      await kernel.mount(call);
+      // Mount namespaces that follow let go of the pool with us: a copy would keep it mounted after its end.
+      await ensureSharedMountRoot(kernel, target);
+      await kernel.mount({ source: device.path, target, type: 'btrfs', flags: MountFlag.noatime, options });
+    } catch (error) {
+      await removeSharedMountRoot(kernel, target).catch(() => undefined);
+      throw error;
     } finally {
       await device.close();
     }
@@ -187,4 +193,11 @@ class PoolMount {
     await handle.close();
     throw new BackendError('pool_unreachable', `${path} is locked by another program; end it`);
   }
+}
+
+/** Whether a mount is a bind mount of the directory that it is on, as a shared mount root is. */
+function isItself(mount: MountEntry, table: readonly MountEntry[]): boolean {
+  const below = table.filter(({ mountPoint }) => mountPoint !== mount.mountPoint);
+  const place = locate(below, mount.mountPoint);
+  return place?.device === mount.device && place.innerPath === mount.root;
 }

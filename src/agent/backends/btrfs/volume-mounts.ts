@@ -1,4 +1,4 @@
-import { mkdir, readdir, rmdir } from 'node:fs/promises';
+import { mkdir, readdir, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorCode } from '../../../kit/coded-error.ts';
 import { type DatasetId, parseDatasetId } from '../../../kit/ids.ts';
@@ -135,7 +135,9 @@ export class VolumeMounts {
   }
 
   async #users(volume: VolumeDirectory, except: string | null, what: 'all' | 'mounts'): Promise<readonly string[]> {
-    const users = await findStorageUsers(extentOf(await readMountTable(), volume), what);
+    const extent = extentOf(await readMountTable(), volume);
+    const bytes = await stat(bytesPath(volume.directory), { bigint: true }).catch(() => undefined);
+    const users = await findStorageUsers(bytes === undefined ? extent : { ...extent, fileDevice: bytes.dev }, what);
     return users.filter(({ mountPoint }) => mountPoint === null || mountPoint !== except).map(({ text }) => text);
   }
 }
