@@ -169,7 +169,7 @@ export class Convergence {
       while (item.order !== undefined) {
         const next = plan(item.order, item.state, growth);
         if (next.kind === 'nothing') {
-          if (tooSmall === undefined) item.problem = null;
+          if (tooSmall === undefined || !isTooSmall(item.order, item.state)) item.problem = null;
           else this.#failed(id, item, tooSmall);
           break;
         }

@@ -126,6 +126,20 @@ export class BackendWorld {
     return await this.hold(process.execPath, ['--input-type=module', '-e', script]);
   }
 
+  /** An agent in a process of its own that, told by a line on stdin, runs `body` with `backend` and `signal` in scope. */
+  async agentThat(instance: string, body: string): Promise<ChildProcess> {
+    const script = `
+      const { openBackend } = await import(${JSON.stringify(COMPILED)});
+      const surroundings = ${JSON.stringify({ mountRoot: this.mountRoot(instance), instance })};
+      const backend = await openBackend(${JSON.stringify(this.section())}, surroundings);
+      const signal = new AbortController().signal;
+      process.stdout.write('ready\\n');
+      process.stdin.once('data', async () => {
+        ${body}
+      });`;
+    return await this.hold(process.execPath, ['--input-type=module', '-e', script]);
+  }
+
   /** Stops a node as a cluster that ends would; returns what was in the way, never fails. */
   async teardown(instance: string): Promise<readonly unknown[]> {
     try {

@@ -6,8 +6,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Backend } from '../../src/agent/backends/backend.ts';
 import { teardownNode } from '../../src/agent/backends/teardown.ts';
 import { type DatasetId, newDatasetId } from '../../src/kit/ids.ts';
-import type { ProblemCode } from '../../src/model/volume-state.ts';
+import { growthContract } from './backend-growth.ts';
+import { snapshotContract } from './backend-snapshots.ts';
 import { BackendWorld, type WorldPlace } from './backend-world.ts';
+import { expectCode } from './expect-code.ts';
 
 const SIZE_BYTES = 16 * 2 ** 20;
 /** Of tests that start an agent many times: on a loaded machine each takes seconds. */
@@ -26,10 +28,14 @@ export interface BackendSubject {
   readonly place?: (directory: string) => WorldPlace;
   /** What is mounted, and which files are loop devices, on a machine whose node `a` runs with no volume mounted. */
   readonly mountedWithoutVolumes: (world: BackendWorld) => readonly string[];
+  /** Whether a snapshot is of one instant even while somebody writes. */
+  readonly snapshotsAreInstants: boolean;
 }
 
 /** Everything that the `Backend` interface promises, against the real thing. */
 export function backendContract(name: string, subject: BackendSubject): void {
+  growthContract(name, subject);
+  snapshotContract(name, subject);
   describe.skipIf(subject.skip !== null)(`${name} keeps the backend contract${subject.skip ?? ''}`, () => {
     let world: BackendWorld;
     let a: Backend;
@@ -404,16 +410,4 @@ export function backendContract(name: string, subject: BackendSubject): void {
       expect(await readFile(fileIn('a', id, 'file'), 'utf8')).toBe('kept');
     });
   });
-}
-
-/** Awaits a refusal with `code` whose message names the volume; returns the message. */
-export async function expectCode(step: Promise<unknown>, code: ProblemCode, datasetId: string | null): Promise<string> {
-  const error: unknown = await step.then(
-    () => new Error('the step was done'),
-    (thrown: unknown) => thrown,
-  );
-  expect(error).toMatchObject({ code });
-  const message = error instanceof Error ? error.message : '';
-  if (datasetId !== null) expect(message).toContain(datasetId);
-  return message;
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { DatasetId } from '../../src/kit/ids.ts';
+import type { DatasetId, SnapshotId } from '../../src/kit/ids.ts';
 import { ModelCluster } from '../support/model-cluster.ts';
 import type { ModelNode } from '../support/model-node.ts';
 
@@ -16,7 +16,20 @@ const ON_DATASETS = {
   finish: (_, node, id) => void node.finish(id),
   tell: (_, node, id) => node.tell(id),
   everything: doEverything,
+  grow: (cluster, _, id) => cluster.grow(id),
+  snapshot: (cluster, _, id) => {
+    if (cluster.snapshotIds.length < 4) cluster.snapshot(id);
+  },
 } satisfies Record<string, Acts>;
+
+const ON_SNAPSHOTS = {
+  clone: (cluster, node, id) => {
+    if (cluster.ids.length < 5) cluster.clone(node, id);
+  },
+  removeSnapshot: (cluster, _, id) => cluster.removeSnapshot(id),
+  beginSnapshot: (_, node, id) => void node.beginSnapshot(id),
+  finishSnapshot: (_, node, id) => void node.finishSnapshot(id),
+} satisfies Record<string, (cluster: ModelCluster, node: ModelNode, id: SnapshotId) => void>;
 
 const ON_NODES = {
   create: (cluster, node) => {
@@ -31,8 +44,8 @@ const ON_NODES = {
   restart: (cluster) => cluster.restart(),
 } satisfies Record<string, (cluster: ModelCluster, node: ModelNode) => void | Promise<void>>;
 
-type Operation = keyof typeof ON_DATASETS | keyof typeof ON_NODES;
-const OPERATIONS = [...Object.keys(ON_DATASETS), ...Object.keys(ON_NODES)] as Operation[];
+type Operation = keyof typeof ON_DATASETS | keyof typeof ON_NODES | keyof typeof ON_SNAPSHOTS;
+const OPERATIONS = [ON_DATASETS, ON_NODES, ON_SNAPSHOTS].flatMap(Object.keys) as Operation[];
 
 interface Step {
   readonly operation: Operation;
@@ -49,6 +62,8 @@ const step: fc.Arbitrary<Step> = fc.record({
       weight: 6,
       arbitrary: fc.constantFrom<Operation>('readOrders', 'begin', 'finish', 'deliverReport', 'everything'),
     },
+    { weight: 2, arbitrary: fc.constantFrom<Operation>('snapshot', 'beginSnapshot', 'finishSnapshot') },
+    { weight: 1, arbitrary: fc.constantFrom<Operation>('clone', 'removeSnapshot') },
     { weight: 3, arbitrary: fc.constantFrom<Operation>('move', 'join') },
     { weight: 2, arbitrary: fc.constantFrom(...OPERATIONS) },
   ),
@@ -62,8 +77,15 @@ async function take(cluster: ModelCluster, { operation, node: nodeIndex, dataset
   const node = cluster.nodes[nodeIndex];
   if (node === undefined) throw new Error('no node');
   const id = cluster.ids[dataset % Math.max(1, cluster.ids.length)];
+  const snapshotId = cluster.snapshotIds[dataset % Math.max(1, cluster.snapshotIds.length)];
   if (isOnNodes(operation)) await ON_NODES[operation](cluster, node);
-  else if (id !== undefined) ON_DATASETS[operation](cluster, node, id);
+  else if (isOnSnapshots(operation)) {
+    if (snapshotId !== undefined) ON_SNAPSHOTS[operation](cluster, node, snapshotId);
+  } else if (id !== undefined) ON_DATASETS[operation](cluster, node, id);
+}
+
+function isOnSnapshots(operation: Operation): operation is keyof typeof ON_SNAPSHOTS {
+  return operation in ON_SNAPSHOTS;
 }
 
 function isOnNodes(operation: Operation): operation is keyof typeof ON_NODES {
@@ -73,7 +95,9 @@ function isOnNodes(operation: Operation): operation is keyof typeof ON_NODES {
 /** A node that is not interrupted. */
 function doEverything(cluster: ModelCluster, node: ModelNode, id: DatasetId): void {
   if (!node.connected) cluster.join(node);
-  while (node.readOrders() || node.begin(id) || node.finish(id));
+  const onSnapshots = (): boolean =>
+    cluster.snapshotIds.some((snapshot) => node.beginSnapshot(snapshot) || node.finishSnapshot(snapshot));
+  while (node.readOrders() || node.begin(id) || node.finish(id) || onSnapshots());
   for (let work = node.deliverReport(cluster.service); work !== undefined; work = node.deliverReport(cluster.service)) {
     cluster.note(work);
   }

@@ -1,13 +1,21 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Order } from '../../src/api/agent-channel.ts';
+import type { Order, SnapshotOrder } from '../../src/api/agent-channel.ts';
 import { ControlService } from '../../src/control/control-service.ts';
 import { Deployment, type DeploymentView } from '../../src/control/deployment.ts';
 import { type MemoryStore, memoryStore } from '../../src/control/store/memory-store.ts';
 import { readDeployment } from '../../src/control/stored-deployment.ts';
 import { inspectionOf } from '../../src/control/views.ts';
-import { type DatasetId, type NodeId, parseDatasetId, parseNodeId } from '../../src/kit/ids.ts';
+import {
+  type DatasetId,
+  type NodeId,
+  parseDatasetId,
+  parseNodeId,
+  parseSnapshotId,
+  type SnapshotId,
+} from '../../src/kit/ids.ts';
 import { silentLogger } from '../../src/kit/logger.ts';
 import type { Dataset } from '../../src/model/dataset.ts';
+import type { Snapshot } from '../../src/model/snapshot.ts';
 import { ManualClock } from './manual-clock.ts';
 import { ModelDisks } from './model-disks.ts';
 import { ModelNode } from './model-node.ts';
@@ -17,12 +25,15 @@ const NO_CONDITIONS = { tags: undefined, nameUnused: undefined };
 /** Two nodes that share a pool, and one with a pool of its own. */
 const POOLS = ['shared', 'shared', 'own'];
 const MOST_ROUNDS = 1_000;
+/** More than any volume has that nobody gave a size for. */
+const LARGEST_DEFAULT_BYTES = 2 ** 28;
 
 /** A real control service with model nodes, in one process without sockets. */
 export class ModelCluster {
   readonly clock = new ManualClock();
   readonly nodes: readonly ModelNode[];
   readonly ids: DatasetId[] = [];
+  readonly snapshotIds: SnapshotId[] = [];
   readonly #disks: ModelDisks;
   readonly #underWay = new Set<Promise<unknown>>();
   #store: MemoryStore = memoryStore(CLUSTER_ID);
@@ -31,7 +42,10 @@ export class ModelCluster {
 
   constructor() {
     this.#service = this.#start();
-    this.#disks = new ModelDisks((id) => this.#dataset(id).deleted);
+    this.#disks = new ModelDisks({
+      isDeleted: (id) => this.#dataset(id).deleted,
+      isSnapshotDeleted: (id) => this.#snapshot(id).deleted,
+    });
     this.nodes = POOLS.map((pool, i) => new ModelNode(nodeId(i), pool, this.#disks));
   }
 
@@ -43,6 +57,32 @@ export class ModelCluster {
     const id = datasetId(this.ids.length);
     this.ids.push(id);
     this.note(this.#service.createDataset({ primary: node.id, dataset_id: id }, NO_CONDITIONS));
+  }
+
+  /** Makes a dataset from a snapshot, if that is possible now. */
+  clone(node: ModelNode, source: SnapshotId): void {
+    const id = datasetId(this.ids.length);
+    const { deleted, storage } = this.#snapshot(source);
+    if (deleted || storage.kind !== 'taken') return;
+    this.ids.push(id);
+    const body = { primary: node.id, dataset_id: id, source_snapshot: source };
+    this.note(this.#service.createDataset(body, NO_CONDITIONS));
+  }
+
+  grow(id: DatasetId): void {
+    const asked = this.#dataset(id).maximumSizeBytes ?? LARGEST_DEFAULT_BYTES;
+    this.note(this.#service.resizeDataset(id, { maximum_size: asked + 2 ** 20 }, NO_CONDITIONS));
+  }
+
+  snapshot(id: DatasetId): void {
+    if (this.#dataset(id).deleted) return;
+    const snapshot_id = snapshotId(this.snapshotIds.length);
+    this.snapshotIds.push(snapshot_id);
+    this.note(this.#service.snapshots.create({ dataset_id: id, snapshot_id }));
+  }
+
+  removeSnapshot(id: SnapshotId): void {
+    this.note(this.#service.snapshots.remove(id));
   }
 
   move(id: DatasetId, node: ModelNode): void {
@@ -108,6 +148,14 @@ export class ModelCluster {
         throw new Error(`dataset ${id} is ${status} without a reason`);
       }
     }
+    for (const id of this.snapshotIds) {
+      const { status, problem } = this.#service.snapshots.view(this.#snapshot(id));
+      if (status !== 'ready' && status !== 'deleted' && problem === null) {
+        throw new Error(`snapshot ${id} is ${status} without a reason`);
+      }
+      if (status === 'ready' && !this.#disks.hasSnapshot(id)) throw new Error(`snapshot ${id} is lost`);
+      if (status === 'deleted' && this.#disks.hasSnapshot(id)) throw new Error(`snapshot ${id} is left behind`);
+    }
   }
 
   /** Connects everybody, lets everything happen that can, and tells what is still not as configured and should be. */
@@ -120,6 +168,7 @@ export class ModelCluster {
       for (const node of this.nodes) {
         while (node.readOrders()) moved = true;
         for (const id of this.ids) if (node.begin(id) || node.finish(id)) moved = true;
+        for (const id of this.snapshotIds) if (node.beginSnapshot(id) || node.finishSnapshot(id)) moved = true;
         for (
           let work = node.deliverReport(this.#service);
           work !== undefined;
@@ -132,7 +181,8 @@ export class ModelCluster {
       this.checkNow();
     }
     this.checkSettled();
-    return this.ids.filter((id) => !this.#converged(this.#dataset(id)) && !this.#excused(this.#dataset(id)));
+    const datasets = this.ids.filter((id) => !this.#converged(this.#dataset(id)) && !this.#excused(this.#dataset(id)));
+    return [...datasets, ...this.snapshotIds.filter((id) => !this.#isSnapshotDone(this.#snapshot(id)))];
   }
 
   #start(): ControlService {
@@ -148,13 +198,45 @@ export class ModelCluster {
     });
   }
 
-  #checkOrder(node: ModelNode, order: Order): void {
+  #checkOrder(node: ModelNode, order: Order | SnapshotOrder): void {
+    if ('snapshotId' in order) {
+      this.#checkSnapshotOrder(node, order);
+      return;
+    }
     const dataset = this.#dataset(order.datasetId as DatasetId);
     if (order.want === 'destroyed' && !dataset.deleted) throw new Error(`dataset ${dataset.id} ordered destroyed`);
     const { storage } = dataset;
     if (storage.kind !== 'held' || storage.node !== node.id) {
       throw new Error(`node ${node.id} is ordered ${order.want} of dataset ${dataset.id}: ${JSON.stringify(storage)}`);
     }
+  }
+
+  #checkSnapshotOrder(node: ModelNode, order: SnapshotOrder): void {
+    const { deleted, storage } = this.#snapshot(order.snapshotId as SnapshotId);
+    const mayTell =
+      storage.kind === 'taken' ? storage.pool === node.pool : storage.kind === 'ordered' && storage.node === node.id;
+    if (!mayTell || deleted !== (order.want === 'destroyed')) {
+      throw new Error(
+        `node ${node.id} is ordered ${order.want} of snapshot ${order.snapshotId}: ${JSON.stringify(storage)}`,
+      );
+    }
+  }
+
+  /** Taken, or as gone as was asked for; it may wait for a dataset that is not where a node can take it. */
+  #isSnapshotDone({ id, datasetId: ofDataset, deleted, storage }: Snapshot): boolean {
+    if (deleted) return storage.kind === 'gone' && !this.#disks.hasSnapshot(id);
+    if (storage.kind === 'taken') return this.#disks.hasSnapshot(id);
+    if (this.#disks.hasSnapshot(id)) return false;
+    const dataset = this.#dataset(ofDataset);
+    return storage.kind === 'failed'
+      ? dataset.storage.kind === 'gone'
+      : storage.kind === 'unmade' && dataset.storage.kind !== 'held';
+  }
+
+  #snapshot(id: SnapshotId): Snapshot {
+    const snapshot = this.#service.deployment.snapshots.get(id);
+    if (snapshot === undefined) throw new Error(`snapshot ${id} is lost`);
+    return snapshot;
   }
 
   #dataset(id: DatasetId): Dataset {
@@ -165,7 +247,9 @@ export class ModelCluster {
 
   #converged(dataset: Dataset): boolean {
     if (dataset.deleted) return dataset.storage.kind === 'gone' && !this.#disks.exists(dataset.id);
-    return isDeepStrictEqual(this.#disks.mountedOn(dataset.id), [dataset.primary]) && this.#isHeldByPrimary(dataset);
+    const isLargeEnough = this.#disks.sizeOf(dataset.id) >= (dataset.maximumSizeBytes ?? 0);
+    const isMounted = isDeepStrictEqual(this.#disks.mountedOn(dataset.id), [dataset.primary]);
+    return isMounted && isLargeEnough && this.#isHeldByPrimary(dataset);
   }
 
   #isHeldByPrimary({ storage, primary }: Dataset): boolean {
@@ -174,18 +258,22 @@ export class ModelCluster {
   }
 
   /** A lease keeps it where it is, or its data are where its node cannot reach them. */
-  #excused({ id, storage, primary, deleted }: Dataset): boolean {
+  #excused({ id, storage, primary, deleted, source }: Dataset): boolean {
     const lease = this.#service.deployment.lease(id);
     if (storage.kind === 'held' && lease?.nodeId === storage.node) return true;
     const pool = this.nodes.find((node) => node.id === primary)?.pool;
-    return storage.kind === 'free' && !deleted && storage.pool !== pool;
+    if (deleted) return false;
+    return storage.kind === 'free'
+      ? storage.pool !== pool
+      : storage.kind === 'unmade' && source !== null && source.pool !== pool;
   }
 }
 
 function contentsOf(deployment: DeploymentView): unknown {
   const datasets = [...deployment.datasets()].sort((a, b) => (a.id < b.id ? -1 : 1));
   const leases = [...deployment.leases()].sort((a, b) => (a.datasetId < b.datasetId ? -1 : 1));
-  return { datasets, leases, revision: deployment.revision, tag: deployment.tag };
+  const snapshots = [...deployment.snapshots.all()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  return { datasets, leases, snapshots, revision: deployment.revision, tag: deployment.tag };
 }
 
 function datasetId(number: number): DatasetId {
@@ -196,6 +284,12 @@ function datasetId(number: number): DatasetId {
 
 function nodeId(number: number): NodeId {
   const id = parseNodeId(`00000000-0000-4000-9000-${String(number).padStart(12, '0')}`);
+  if (id === undefined) throw new Error('no id');
+  return id;
+}
+
+function snapshotId(number: number): SnapshotId {
+  const id = parseSnapshotId(`00000000-0000-4000-a000-${String(number).padStart(12, '0')}`);
   if (id === undefined) throw new Error('no id');
   return id;
 }

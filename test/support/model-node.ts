@@ -1,18 +1,29 @@
-import { plan, type Step } from '../../src/agent/transitions.ts';
-import type { ControlMessage, Hello, Order, Report } from '../../src/api/agent-channel.ts';
+import { plan } from '../../src/agent/transitions.ts';
+import type {
+  ControlMessage,
+  Hello,
+  Order,
+  Report,
+  SnapshotOrder,
+  SnapshotReport,
+} from '../../src/api/agent-channel.ts';
 import { AgentSession } from '../../src/control/agent-session.ts';
 import type { ControlService } from '../../src/control/control-service.ts';
-import type { DatasetId, NodeId } from '../../src/kit/ids.ts';
+import type { DatasetId, NodeId, SnapshotId } from '../../src/kit/ids.ts';
 import type { VolumeState } from '../../src/model/volume-state.ts';
 import { helloOf, mountedState } from './fake-agent.ts';
-import type { ModelDisks } from './model-disks.ts';
+import type { ModelDisks, StepOrder } from './model-disks.ts';
+import { NodeSnapshots } from './model-node-snapshots.ts';
+
+/** What a volume gets that nobody gave a size for. */
+const DEFAULT_BYTES = 2 ** 27;
 
 interface Connection {
   readonly session: AgentSession;
   /** Sent by the control service and not yet read by the agent. */
   readonly orders: ControlMessage[];
   /** Sent by the agent and not yet read by the control service. */
-  readonly reports: Report[][];
+  readonly reports: (Report[] | SnapshotReport)[];
   work: Promise<void>;
 }
 
@@ -25,13 +36,18 @@ export class ModelNode {
   readonly pool: string;
   readonly #disks: ModelDisks;
   readonly #orders = new Map<DatasetId, Order>();
-  readonly #running = new Map<DatasetId, Step>();
+  readonly #running = new Map<DatasetId, StepOrder>();
+  readonly #snapshots: NodeSnapshots;
   #connection: Connection | undefined;
 
   constructor(id: NodeId, pool: string, disks: ModelDisks) {
     this.id = id;
     this.pool = pool;
     this.#disks = disks;
+    this.#snapshots = new NodeSnapshots({
+      ...{ nodeId: id, pool, disks, isBusy: (dataset) => this.#running.has(dataset) },
+      send: (report) => void this.#connection?.reports.push(report),
+    });
   }
 
   get connected(): boolean {
@@ -51,12 +67,13 @@ export class ModelNode {
   }
 
   /** Says hello on a new connection; one that was there is replaced, as after a connection that died unnoticed. */
-  join(service: ControlService, onOrder: (order: Order) => void): Promise<void> {
+  join(service: ControlService, onOrder: (order: Order | SnapshotOrder) => void): Promise<void> {
     const before = this.#connection;
     this.#orders.clear();
+    this.#snapshots.forgetOrders();
     const orders: ControlMessage[] = [];
     const session = new AgentSession(this.id, (message) => {
-      if (message.kind === 'orders') for (const order of message.orders) onOrder(order);
+      if (message.kind !== 'refused') for (const order of message.orders) onOrder(order);
       orders.push(message);
     });
     const ids = new Set([...this.#disks.idsOn(this.id), ...this.#running.keys()]);
@@ -76,12 +93,14 @@ export class ModelNode {
   forgetConnection(): void {
     this.#connection = undefined;
     this.#orders.clear();
+    this.#snapshots.forgetOrders();
   }
 
   /** Power off: nothing is attached any more, and no step runs. */
   crash(service: ControlService): void {
     this.leave(service);
     this.#running.clear();
+    this.#snapshots.powerOff();
     this.#disks.powerOff(this.id);
   }
 
@@ -89,7 +108,10 @@ export class ModelNode {
   readOrders(): boolean {
     const message = this.#connection?.orders.shift();
     if (message === undefined) return false;
-    if (message.kind === 'snapshotOrders') return true;
+    if (message.kind === 'snapshotOrders') {
+      this.#snapshots.takeOrders(message);
+      return true;
+    }
     if (message.kind !== 'orders') throw new Error(`node ${this.id} was refused: ${message.reason}`);
     if (message.full) this.#orders.clear();
     for (const id of message.withdrawn) this.#orders.delete(id as DatasetId);
@@ -97,14 +119,14 @@ export class ModelNode {
       const id = order.datasetId as DatasetId;
       this.#orders.set(id, order);
       // A new order is always answered, also when there is nothing to do or something still runs.
-      if (this.#running.has(id) || this.#next(id) === undefined) this.#send([this.#report(id)]);
+      if (this.#running.has(id) || this.#next(id) === undefined) this.#rest(id);
     }
     return true;
   }
 
   /** Begins the step that the present order asks for; false when there is none. */
   begin(id: DatasetId): boolean {
-    if (this.#running.has(id)) return false;
+    if (this.#running.has(id) || this.#snapshots.isTaking(id)) return false;
     const step = this.#next(id);
     if (step === undefined) return false;
     this.#running.set(id, step);
@@ -119,8 +141,16 @@ export class ModelNode {
     this.#running.delete(id);
     const next = this.#next(id);
     if (next !== undefined) this.#running.set(id, next);
-    this.#send([this.#report(id)]);
+    this.#rest(id);
     return true;
+  }
+
+  beginSnapshot(id: SnapshotId): boolean {
+    return this.#snapshots.begin(id);
+  }
+
+  finishSnapshot(id: SnapshotId): boolean {
+    return this.#snapshots.finish(id);
   }
 
   /** Tells how a dataset stands, whatever is going on. */
@@ -133,15 +163,25 @@ export class ModelNode {
     const connection = this.#connection;
     const reports = connection?.reports.shift();
     if (connection === undefined || reports === undefined) return undefined;
-    connection.work = connection.work.then(() => service.report(connection.session, reports));
+    connection.work = connection.work.then(() =>
+      Array.isArray(reports)
+        ? service.report(connection.session, reports)
+        : service.reportSnapshots(connection.session, [reports]),
+    );
     return connection.work;
+  }
+
+  /** Reports, and lets snapshots go on when nothing runs any more. */
+  #rest(id: DatasetId): void {
+    this.#send([this.#report(id)]);
+    if (!this.#running.has(id)) this.#snapshots.noteRest(id);
   }
 
   #send(reports: Report[]): void {
     this.#connection?.reports.push(reports);
   }
 
-  #next(id: DatasetId): Step | undefined {
+  #next(id: DatasetId): StepOrder | undefined {
     const order = this.#orders.get(id);
     if (order === undefined) return undefined;
     const planned = plan(order, this.#state(id));
@@ -149,7 +189,10 @@ export class ModelNode {
     if (planned.kind === 'blocked' && !this.#disks.isDeleted(id)) {
       throw new Error(`node ${this.id} is blocked: ${planned.message}`);
     }
-    return planned.kind === 'step' ? planned.step : undefined;
+    if (planned.kind !== 'step') return undefined;
+    const asked = order.want === 'mounted' ? order : undefined;
+    const sizeBytes = asked?.sizeBytes ?? DEFAULT_BYTES;
+    return { step: planned.step, sizeBytes, source: asked?.source as SnapshotId | undefined };
   }
 
   #report(id: DatasetId): Report {
@@ -159,7 +202,7 @@ export class ModelNode {
 
   #state(id: DatasetId): VolumeState {
     const kind = this.#disks.stateOn(this.id, this.pool, id);
-    const sizeBytes = 2 ** 30;
+    const sizeBytes = this.#disks.sizeOf(id);
     if (kind === 'absent') return { kind };
     return kind === 'mounted' ? mountedState(id, sizeBytes) : { kind, sizeBytes };
   }

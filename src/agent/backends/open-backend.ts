@@ -9,7 +9,8 @@ import { BackendSettings, BackendSettingsError } from './backend-settings.ts';
 import { openBtrfs } from './btrfs/btrfs.ts';
 import { BTRFS_KEYS, readBtrfsSettings } from './btrfs/settings.ts';
 import { openDirectory } from './directory/directory.ts';
-import { type LoopbackProfile, openLoopback } from './loopback/loopback.ts';
+import type { LoopbackProfile } from './loopback/image-plan.ts';
+import { openLoopback } from './loopback/loopback.ts';
 
 export interface BackendSurroundings {
   /** Volumes appear at `<mountRoot>/<dataset id>`. */

@@ -73,7 +73,9 @@ export async function readPoolIdentity(place: PoolPlace): Promise<string | undef
 }
 
 async function holdsVolumes(rootPath: string): Promise<boolean> {
-  if ((await readdir(join(rootPath, 'unattached'))).length > 0) return true;
+  for (const part of ['unattached', 'snapshots']) {
+    if ((await readdir(join(rootPath, part))).length > 0) return true;
+  }
   const instances = await readdir(join(rootPath, 'attached'));
   const lists = await Promise.all(instances.map((instance) => readdir(join(rootPath, 'attached', instance))));
   return lists.some((list) => list.length > 0);

@@ -28,7 +28,8 @@ const INSTANCE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 /**
  * The directories of a pool. A volume is one directory, `<root>/unattached/<id>` or `<root>/attached/<instance>/<id>`,
  * and changes its place by one rename(2), so that nodes that share the pool cannot both have it and no crash leaves it
- * between two places. `creating/<instance>` and `destroying/<instance>` hold what is not yet or no longer a volume.
+ * between two places. A snapshot is one directory too, `<root>/snapshots/<id>`. `creating/<instance>` and
+ * `destroying/<instance>` hold what is not yet or no longer a volume or a snapshot.
  */
 export class PoolLayout {
   /** Identity of the pool. */
@@ -63,7 +64,13 @@ export class PoolLayout {
     await mkdir(place.rootPath, { recursive: true, mode: 0o700 });
     // The kernel names backing files and mounts by their real path.
     const rootPath = await realpath(place.rootPath);
-    for (const part of ['unattached', `attached/${instance}`, `creating/${instance}`, `destroying/${instance}`]) {
+    for (const part of [
+      'unattached',
+      'snapshots',
+      `attached/${instance}`,
+      `creating/${instance}`,
+      `destroying/${instance}`,
+    ]) {
       await mkdir(join(rootPath, part), { recursive: true, mode: 0o700 });
     }
     return new PoolLayout(
@@ -192,6 +199,42 @@ export class PoolLayout {
   /** Removes a directory of the pool and all below it; fine when it does not exist. */
   async removeTree(path: string): Promise<void> {
     await this.#filesystem.removeTree(path);
+  }
+
+  /** The directory of a snapshot; undefined when the pool, which is provably there, has none. */
+  async findSnapshot(snapshotId: SnapshotId): Promise<string | undefined> {
+    const directory = this.#path('snapshots', snapshotId);
+    if (await this.#isVolume(directory)) return directory;
+    await this.verify();
+    return undefined;
+  }
+
+  /** Makes a finished directory a snapshot. False when the snapshot came to be meanwhile. */
+  async publishSnapshot(directory: string, snapshotId: SnapshotId): Promise<boolean> {
+    try {
+      await rename(directory, this.#path('snapshots', snapshotId));
+    } catch (error) {
+      if (errorCode(error) === 'ENOTEMPTY' || errorCode(error) === 'EEXIST') return false;
+      throw error;
+    }
+    await this.syncSnapshots();
+    return true;
+  }
+
+  /** Makes earlier changes in `snapshots` durable. */
+  async syncSnapshots(): Promise<void> {
+    await this.#filesystem.syncDirectory(this.#path('snapshots'));
+  }
+
+  /** Takes a snapshot out of the pool for good and frees its space; fine when there is none. */
+  async removeSnapshot(snapshotId: SnapshotId): Promise<void> {
+    await this.verify();
+    // A dataset may have the same id.
+    const remains = this.#path('destroying', this.instance, `snapshot.${snapshotId}`);
+    await this.removeTree(remains);
+    await moved(this.#path('snapshots', snapshotId), remains);
+    await this.syncSnapshots();
+    await this.removeTree(remains);
   }
 
   /** Deletes everything that this node left unfinished or half destroyed. */

@@ -1,7 +1,7 @@
 import type { DatasetId } from '../../kit/ids.ts';
 import { formatSize, roundUp } from '../../kit/sizes.ts';
 import { nameOf, PROFILE_KEY } from '../../model/dataset.ts';
-import { BackendError, type VolumeRecipe } from './backend.ts';
+import { BackendError, type TakenSnapshot, type VolumeRecipe } from './backend.ts';
 
 /** What the operator has settled about new volumes. */
 export interface VolumeDefaults<Profile> {
@@ -22,16 +22,15 @@ export interface VolumePlan<Profile> {
 }
 
 /** Applies the settings. Fails with `bad_size` or with `no_such_profile`, naming the profiles there are. */
-export function planVolume<Profile>(recipe: VolumeRecipe, defaults: VolumeDefaults<Profile>): VolumePlan<Profile> {
+export function planVolume<Profile>(
+  recipe: VolumeRecipe,
+  defaults: VolumeDefaults<Profile>,
+  source: TakenSnapshot | null = null,
+): VolumePlan<Profile> {
   const { datasetId, metadata } = recipe;
-  const asked = recipe.sizeBytes ?? defaults.defaultSizeBytes;
-  const sizeBytes = roundUp(asked, defaults.allocationUnitBytes);
-  if (!Number.isSafeInteger(asked) || asked <= 0 || !Number.isSafeInteger(sizeBytes)) {
-    throw new BackendError(
-      'bad_size',
-      `volume ${datasetId} cannot have ${asked} bytes: ask for a whole number above 0`,
-    );
-  }
+  const asked = recipe.sizeBytes ?? source?.sizeBytes ?? defaults.defaultSizeBytes;
+  const sizeBytes = wholeUnits(datasetId, asked, defaults.allocationUnitBytes);
+  if (source !== null) requireSize(datasetId, sizeBytes, source.sizeBytes, 'the snapshot it is made from');
   const profileName = metadata[PROFILE_KEY] ?? null;
   const profile = profileName === null ? null : ownValue(defaults.profiles, profileName);
   if (profile === undefined) {
@@ -40,6 +39,16 @@ export function planVolume<Profile>(recipe: VolumeRecipe, defaults: VolumeDefaul
     throw new BackendError('no_such_profile', text);
   }
   return { datasetId, sizeBytes, profileName, profile, name: nameOf(metadata) ?? null };
+}
+
+/** `sizeBytes` rounded up to whole allocation units. Fails with `bad_size` for what is no size. */
+export function wholeUnits(datasetId: DatasetId, sizeBytes: number, allocationUnitBytes: number): number {
+  const rounded = roundUp(sizeBytes, allocationUnitBytes);
+  if (Number.isSafeInteger(sizeBytes) && sizeBytes > 0 && Number.isSafeInteger(rounded)) return rounded;
+  throw new BackendError(
+    'bad_size',
+    `volume ${datasetId} cannot have ${sizeBytes} bytes: ask for a whole number above 0`,
+  );
 }
 
 /** Fails with `bad_size` when a volume would be too small for what goes on it. */

@@ -7,9 +7,10 @@ import { BackendError } from './backend.ts';
 
 const FILE_NAME = 'volume.json';
 
-/** What `volume.json` beside a volume's bytes says about them. Written once, when the volume is made. */
+/** What `volume.json` beside a volume's bytes says about them. Written when the volume is made and when it was made larger. */
 export interface VolumeRecord {
   readonly datasetId: DatasetId;
+  /** Bytes that the volume has at least, its filesystem included: one that is being made larger has them later. */
   readonly sizeBytes: number;
   /** Null when the volume is a plain directory. */
   readonly filesystem: string | null;

@@ -1,8 +1,7 @@
-import { spawn } from 'node:child_process';
 import { open } from 'node:fs/promises';
 import type { Clock } from '../../kit/clock.ts';
-import { CodedError, errorCode } from '../../kit/coded-error.ts';
-import { withDeadline } from '../../kit/deadline.ts';
+import { CodedError } from '../../kit/coded-error.ts';
+import { ProgramError, runProgram } from './run-program.ts';
 
 export const FILESYSTEM_TYPES = ['ext4', 'xfs'] as const;
 export type FilesystemType = (typeof FILESYSTEM_TYPES)[number];
@@ -36,9 +35,7 @@ const RECIPES: Readonly<Record<FilesystemType | 'btrfs', Recipe>> = {
 /** Superblocks of all common filesystems and partition tables begin in this many bytes. */
 const SIGNATURE_BYTES = 128 * 1024;
 const MKFS_TIMEOUT_MS = 120_000;
-const STDERR_CHARACTERS = 2000;
-/** A daemon's PATH often lacks the sbin directories; mkfs reads its own configuration from the environment. */
-const ENVIRONMENT = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin', LC_ALL: 'C' };
+const CODES = { program_missing: 'program_missing', no_space: 'no_space', program_failed: 'mkfs_failed' } as const;
 
 /** Smallest size in bytes that {@link makeFilesystem} takes for `type`. */
 export function minimumFilesystemBytes(type: FilesystemType | 'btrfs'): number {
@@ -55,28 +52,14 @@ export async function makeFilesystem(
   surroundings: { readonly clock: Clock; readonly signal: AbortSignal; readonly searchPath?: string },
 ): Promise<void> {
   await refuseUnlessBlank(path);
-  const { program, options, debianPackage } = RECIPES[type];
-  const environment = { ...ENVIRONMENT, PATH: surroundings.searchPath ?? ENVIRONMENT.PATH };
-  let ended: Ended;
+  const { program: name, options, debianPackage } = RECIPES[type];
   try {
-    ended = await withDeadline(
-      surroundings.clock,
-      MKFS_TIMEOUT_MS,
-      `${program} ${path}`,
-      surroundings.signal,
-      (signal) => run(program, [...options, path], environment, signal),
-    );
+    await runProgram({ name, debianPackage }, [...options, path], { ...surroundings, timeoutMs: MKFS_TIMEOUT_MS });
   } catch (error) {
-    if (errorCode(error) !== 'ENOENT') throw error;
-    const advice = `install it (Debian: apt-get install ${debianPackage}) or choose another filesystem`;
-    throw new FilesystemError('program_missing', `${program} is not installed on this node: ${advice}`, {
-      cause: error,
-    });
+    if (!(error instanceof ProgramError)) throw error;
+    const advice = error.code === 'program_missing' ? ' or choose another filesystem' : '';
+    throw new FilesystemError(CODES[error.code], `${error.message}${advice}`, { cause: error });
   }
-  if (ended.exitCode === 0) return;
-  const said = ended.stderr.trim() || `ended with ${ended.exitCode ?? 'a signal'}`;
-  const code = /no space left|quota exceeded/i.test(said) ? 'no_space' : 'mkfs_failed';
-  throw new FilesystemError(code, `${program} ${path}: ${said}`);
 }
 
 async function refuseUnlessBlank(path: string): Promise<void> {
@@ -89,39 +72,4 @@ async function refuseUnlessBlank(path: string): Promise<void> {
   } finally {
     await file.close();
   }
-}
-
-interface Ended {
-  readonly exitCode: number | null;
-  readonly stderr: string;
-}
-
-function run(
-  program: string,
-  parameters: readonly string[],
-  environment: Readonly<Record<string, string>>,
-  signal: AbortSignal,
-): Promise<Ended> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) {
-      reject(signal.reason as Error);
-      return;
-    }
-    const child = spawn(program, parameters, { stdio: ['ignore', 'ignore', 'pipe'], env: environment });
-    const kill = (): void => void child.kill('SIGKILL');
-    signal.addEventListener('abort', kill, { once: true });
-    let stderr = '';
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      stderr = (stderr + text).slice(-STDERR_CHARACTERS);
-    });
-    child.once('error', (error) => {
-      signal.removeEventListener('abort', kill);
-      reject(error);
-    });
-    child.once('close', (exitCode) => {
-      signal.removeEventListener('abort', kill);
-      if (signal.aborted) reject(signal.reason as Error);
-      else resolve({ exitCode, stderr });
-    });
-  });
 }

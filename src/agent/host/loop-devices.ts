@@ -26,6 +26,7 @@ export interface BoundLoopDevice {
 const LOOP_MAJOR = 7;
 const LOOP_CONFIGURE = 0x4c0a;
 const LOOP_GET_STATUS64 = 0x4c05;
+const LOOP_SET_CAPACITY = 0x4c07;
 const LOOP_CTL_GET_FREE = 0x4c82;
 const LO_FLAGS_AUTOCLEAR = 4;
 const LO_FLAGS_DIRECT_IO = 16;
@@ -100,6 +101,18 @@ export class LoopDevices {
       if (errorCode(error) === 'ENOENT' || errorCode(error) === 'ENODEV') return undefined;
       throw error;
     }
+  }
+
+  /** Lets a bound device see that its file has become larger; returns the path of the device. */
+  async refreshSize(number: number): Promise<string> {
+    const path = `/dev/loop${number}`;
+    const device = await open(path, constants.O_RDONLY);
+    try {
+      await this.#kernel.ioctl(device.fd, LOOP_SET_CAPACITY, null);
+    } finally {
+      await device.close();
+    }
+    return path;
   }
 
   /** Holds the loop device if it is bound to that very file; undefined otherwise. */

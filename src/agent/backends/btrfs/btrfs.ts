@@ -17,15 +17,16 @@ import { ensureSharedMountRoot } from '../../host/shared-mount-root.ts';
 import { type Backend, BackendError, type VolumeRecipe } from '../backend.ts';
 import { explainFailure } from '../backend-failure.ts';
 import { PoolLayout } from '../pool-layout.ts';
+import type { PoolSnapshots } from '../pool-snapshots.ts';
 import { PoolSteps } from '../pool-steps.ts';
-import { planVolume, requireSize, type VolumeDefaults } from '../volume-plan.ts';
+import { planVolume, requireSize, type VolumeDefaults, wholeUnits } from '../volume-plan.ts';
 import { readVolumeRecord, type VolumeRecord, writeVolumeRecord } from '../volume-record.ts';
 import { describeBtrfs, poolSubvolumes } from './pool-report.ts';
 import { type OpenStorage, openPoolStorage } from './pool-storage.ts';
 import { Quota } from './quota.ts';
 import { SavingsWalk } from './savings-walk.ts';
 import type { BtrfsProfile, BtrfsSettings } from './settings.ts';
-import { SnapshotShelf } from './snapshot-shelf.ts';
+import { btrfsSnapshots } from './snapshots.ts';
 import { bytesPath, poolFilesystem } from './subvolumes.ts';
 import { VolumeMounts } from './volume-mounts.ts';
 
@@ -60,7 +61,7 @@ export async function openBtrfs(options: BtrfsOptions): Promise<Backend> {
     const steps = new PoolSteps(layout);
     const space = new BtrfsSpace((await btrfs.filesystemUuid(layout.rootPath)) ?? '');
     const quota = await Quota.open(btrfs, space, options.quota, layout.rootPath);
-    const snapshots = await SnapshotShelf.open({ layout, steps, btrfs, quota, clock });
+    const snapshots = btrfsSnapshots({ layout, steps, btrfs, quota, clock });
     const walk = new SavingsWalk({
       ...{ tree, clock, rootPath: layout.rootPath },
       subvolumes: () => poolSubvolumes(btrfs, layout.rootPath),
@@ -82,7 +83,7 @@ interface Parts {
   readonly layout: PoolLayout;
   readonly steps: PoolSteps;
   readonly quota: Quota;
-  readonly snapshots: SnapshotShelf;
+  readonly snapshots: PoolSnapshots;
   readonly mounts: VolumeMounts;
   /** Real path. */
   readonly mountRoot: string;
@@ -93,7 +94,7 @@ class BtrfsBackend implements Backend {
   readonly kind = 'btrfs';
   readonly pool: string;
   readonly profiles: readonly string[];
-  readonly snapshots: SnapshotShelf;
+  readonly snapshots: PoolSnapshots;
   readonly #options: BtrfsOptions;
   readonly #parts: Parts;
   readonly #steps: PoolSteps;
@@ -147,22 +148,19 @@ class BtrfsBackend implements Backend {
   }
 
   async create(recipe: VolumeRecipe, signal: AbortSignal): Promise<void> {
-    const { datasetId, metadata, source } = recipe;
+    const { datasetId, metadata } = recipe;
     await this.#steps.create(datasetId, signal, async (directory) => {
-      const snapshot = source === undefined ? undefined : await this.snapshots.source(source, datasetId);
-      const plan = planVolume({ ...recipe, sizeBytes: recipe.sizeBytes ?? snapshot?.sizeBytes ?? null }, this.#options);
+      const source = recipe.source === undefined ? null : await this.snapshots.source(recipe.source);
+      const plan = planVolume(recipe, this.#options, source?.record);
       const wanted = metadata[FILESYSTEM_KEY];
       if (wanted !== undefined && wanted !== 'btrfs') {
         const text = `volume ${datasetId} asks for the filesystem "${wanted}": this node's volumes are all on btrfs; leave it out or use the loopback backend`;
         throw new BackendError('no_such_profile', text);
       }
-      requireSize(datasetId, plan.sizeBytes, MINIMUM_BYTES, 'a btrfs subvolume');
-      if (snapshot !== undefined) {
-        requireSize(datasetId, plan.sizeBytes, snapshot.sizeBytes, `what snapshot ${source} holds`);
-      }
       const { sizeBytes, profileName, name } = plan;
+      requireSize(datasetId, sizeBytes, MINIMUM_BYTES, 'a btrfs subvolume');
       const record = { datasetId, sizeBytes, filesystem: 'btrfs', profile: profileName, name };
-      await this.#fill(directory, record, snapshot?.path, plan.profile?.compression);
+      await this.#fill(directory, record, source?.directory, plan.profile?.compression);
     });
   }
 
@@ -206,7 +204,7 @@ class BtrfsBackend implements Backend {
     await this.#steps.explain('grow', datasetId, signal, async () => {
       const directory = await this.#steps.attachedDirectory('grow', datasetId);
       const record = await readVolumeRecord(directory, datasetId);
-      const { sizeBytes: after } = planVolume({ datasetId, sizeBytes, metadata: {} }, this.#options);
+      const after = wholeUnits(datasetId, sizeBytes, this.#options.allocationUnitBytes);
       if (after <= record.sizeBytes) return;
       const path = bytesPath(directory);
       await this.#parts.quota.limit(path, after);
@@ -253,7 +251,7 @@ class BtrfsBackend implements Backend {
       // Tasks run as any user.
       await chmod(path, 0o777);
     } else {
-      await btrfs.snapshot(source, path, 'writable');
+      await btrfs.snapshot(bytesPath(source), path, 'writable');
     }
     // With full quotas a snapshot begins with the limit of what it was taken of, and may be full.
     await quota.limit(path, record.sizeBytes);

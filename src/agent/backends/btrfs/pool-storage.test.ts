@@ -4,8 +4,8 @@ import { mkdir, open, readdir, readFile, stat, writeFile } from 'node:fs/promise
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { expectCode } from '../../../../test/contract/backend.ts';
 import { BackendWorld } from '../../../../test/contract/backend-world.ts';
+import { expectCode } from '../../../../test/contract/expect-code.ts';
 import { btrfsPlace, btrfsSkipReason } from '../../../../test/support/btrfs.ts';
 import { newDatasetId } from '../../../kit/ids.ts';
 import { mountsAt, readMountTable } from '../../host/mount-table.ts';

@@ -6,4 +6,5 @@ backendContract('directory', {
   skip: null,
   mountsEndWithTheMachine: false,
   mountedWithoutVolumes: () => [],
+  snapshotsAreInstants: false,
 });

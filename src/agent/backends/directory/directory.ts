@@ -1,18 +1,24 @@
 import { chmod, mkdir, readlink, realpath, rename, rm, symlink, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { syncDirectory } from '../../../kit/atomic-file.ts';
+import type { Clock } from '../../../kit/clock.ts';
 import { errorCode, errorText } from '../../../kit/coded-error.ts';
 import type { DatasetId, NewUuid } from '../../../kit/ids.ts';
 import type { Logger } from '../../../kit/logger.ts';
 import { FILESYSTEM_KEY } from '../../../model/dataset.ts';
 import type { VolumeState } from '../../../model/volume-state.ts';
+import { copyTree } from '../../host/copy-tree.ts';
 import { readMountTable } from '../../host/mount-table.ts';
 import { findStorageUsers, locate } from '../../host/storage-users.ts';
 import { type Backend, BackendError, type VolumeRecipe } from '../backend.ts';
 import { PoolLayout } from '../pool-layout.ts';
+import { PoolSnapshots, type TakeCopy } from '../pool-snapshots.ts';
 import { PoolSteps } from '../pool-steps.ts';
-import { planVolume, type VolumeDefaults } from '../volume-plan.ts';
+import { planVolume, type VolumeDefaults, wholeUnits } from '../volume-plan.ts';
 import { readVolumeRecord, writeVolumeRecord } from '../volume-record.ts';
+
+/** Below the deadline of a step. */
+const COPY_TIMEOUT_MS = 280_000;
 
 export interface DirectoryOptions extends VolumeDefaults<object> {
   /** The pool. Several nodes may share it over a network filesystem that keeps rename(2) atomic. */
@@ -21,6 +27,7 @@ export interface DirectoryOptions extends VolumeDefaults<object> {
   readonly mountRoot: string;
   /** Name of this node in the pool; the same after every restart. */
   readonly instance: string;
+  readonly clock: Clock;
   readonly newUuid: NewUuid;
   readonly log: Logger;
 }
@@ -45,6 +52,7 @@ class Directory implements Backend {
   readonly #layout: PoolLayout;
   readonly #steps: PoolSteps;
   readonly #mountRoot: string;
+  readonly snapshots: PoolSnapshots;
 
   constructor(options: DirectoryOptions, layout: PoolLayout, mountRoot: string) {
     this.pool = layout.id;
@@ -53,6 +61,7 @@ class Directory implements Backend {
     this.#layout = layout;
     this.#steps = new PoolSteps(layout);
     this.#mountRoot = mountRoot;
+    this.snapshots = new PoolSnapshots(layout, (datasetId, copy, signal) => this.#takeCopy(datasetId, copy, signal));
   }
 
   async recover(): Promise<void> {
@@ -86,16 +95,20 @@ class Directory implements Backend {
   async create(recipe: VolumeRecipe, signal: AbortSignal): Promise<void> {
     const { datasetId, metadata } = recipe;
     await this.#steps.create(datasetId, signal, async (directory) => {
-      const { sizeBytes, profileName, name } = planVolume(recipe, this.#options);
+      const source = recipe.source === undefined ? null : await this.snapshots.source(recipe.source);
+      const { sizeBytes, profileName, name } = planVolume(recipe, this.#options, source?.record);
       const filesystem = metadata[FILESYSTEM_KEY];
       if (filesystem !== undefined) {
         const text = `volume ${datasetId} asks for the filesystem "${filesystem}": the directory backend has none to choose; leave it out or use the loopback backend`;
         throw new BackendError('no_such_profile', text);
       }
-      await mkdir(bytesPath(directory));
-      // Tasks run as any user; mkdir's mode is cut by the umask.
-      await chmod(bytesPath(directory), 0o777);
-      await syncDirectory(bytesPath(directory));
+      if (source !== null) await this.#copy(source.directory, directory, signal);
+      else {
+        await mkdir(bytesPath(directory));
+        // Tasks run as any user; mkdir's mode is cut by the umask.
+        await chmod(bytesPath(directory), 0o777);
+        await syncDirectory(bytesPath(directory));
+      }
       await writeVolumeRecord(directory, { datasetId, sizeBytes, filesystem: null, profile: profileName, name });
     });
   }
@@ -141,6 +154,31 @@ class Directory implements Backend {
 
   async destroy(datasetId: DatasetId, signal: AbortSignal): Promise<void> {
     await this.#steps.destroy(datasetId, signal);
+  }
+
+  /** Sizes are not enforced, so it is a matter of record. */
+  async grow(datasetId: DatasetId, sizeBytes: number, signal: AbortSignal): Promise<void> {
+    await this.#steps.explain('grow', datasetId, signal, async () => {
+      const directory = await this.#steps.attachedDirectory('grow', datasetId);
+      const record = await readVolumeRecord(directory, datasetId);
+      const grown = wholeUnits(datasetId, sizeBytes, this.#options.allocationUnitBytes);
+      if (grown > record.sizeBytes) await writeVolumeRecord(directory, { ...record, sizeBytes: grown });
+    });
+  }
+
+  /** What is written while it is copied may be in the copy or not: a plain directory has no instants. */
+  async #takeCopy(datasetId: DatasetId, copy: string, signal: AbortSignal): ReturnType<TakeCopy> {
+    const directory = await this.#steps.attachedDirectory('take a snapshot of', datasetId);
+    const { sizeBytes } = await readVolumeRecord(directory, datasetId);
+    await this.#realBytesPath(datasetId, directory);
+    const takenAtMs = this.#options.clock.wallMs();
+    await this.#copy(directory, copy, signal);
+    return { sizeBytes, takenAtMs, filesystem: null };
+  }
+
+  async #copy(from: string, to: string, signal: AbortSignal): Promise<void> {
+    const surroundings = { clock: this.#options.clock, signal, timeoutMs: COPY_TIMEOUT_MS };
+    await copyTree(bytesPath(from), bytesPath(to), surroundings);
   }
 
   async #look(datasetId: DatasetId): Promise<VolumeState> {

@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { geteuid } from 'node:process';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { backendContract, expectCode } from '../../../../test/contract/backend.ts';
+import { backendContract } from '../../../../test/contract/backend.ts';
 import { BackendWorld } from '../../../../test/contract/backend-world.ts';
+import { expectCode } from '../../../../test/contract/expect-code.ts';
 import { type DatasetId, newDatasetId } from '../../../kit/ids.ts';
 import { readMountTable } from '../../host/mount-table.ts';
 import type { Backend } from '../backend.ts';
@@ -36,6 +37,7 @@ backendContract('loopback', {
   skip,
   mountsEndWithTheMachine: true,
   mountedWithoutVolumes: (world) => [world.mountRoot('a')],
+  snapshotsAreInstants: true,
 });
 
 describe.skipIf(skip !== null)(`loopback${skip ?? ''}`, () => {

@@ -4,34 +4,31 @@ import type { Clock } from '../../../kit/clock.ts';
 import { errorCode, errorText } from '../../../kit/coded-error.ts';
 import { type DatasetId, type NewUuid, parseDatasetId } from '../../../kit/ids.ts';
 import type { Logger } from '../../../kit/logger.ts';
-import { FILESYSTEM_KEY } from '../../../model/dataset.ts';
 import type { VolumeState } from '../../../model/volume-state.ts';
-import { FILESYSTEM_TYPES, type FilesystemType, minimumFilesystemBytes } from '../../host/filesystem.ts';
 import { type Kernel, loadKernel } from '../../host/kernel.ts';
 import { LoopDevices } from '../../host/loop-devices.ts';
 import { type MountEntry, mountsAt, readMountTable } from '../../host/mount-table.ts';
 import { ensureSharedMountRoot } from '../../host/shared-mount-root.ts';
 import { type Backend, BackendError, type VolumeRecipe } from '../backend.ts';
 import { PoolLayout } from '../pool-layout.ts';
+import { PoolSnapshots, type TakeCopy } from '../pool-snapshots.ts';
 import { PoolSteps } from '../pool-steps.ts';
-import { planVolume, requireSize, type VolumeDefaults } from '../volume-plan.ts';
-import { readVolumeRecord } from '../volume-record.ts';
+import { wholeUnits } from '../volume-plan.ts';
+import { readVolumeRecord, type VolumeRecord, writeVolumeRecord } from '../volume-record.ts';
 import { finishFirstMount } from './first-mount.ts';
+import { finishGrowth, growImage } from './grow-image.ts';
 import { ImageLock, type VolumeDirectory } from './image-lock.ts';
+import { filesystemOf, type ImageDefaults, planImage } from './image-plan.ts';
+import { cloneImage, copyImage, thawRemains } from './image-snapshot.ts';
 import { imagePath, makeVolumeImage, openWholeImage } from './volume-image.ts';
 
-export interface LoopbackProfile {
-  readonly filesystem?: FilesystemType;
-}
-
-export interface LoopbackOptions extends VolumeDefaults<LoopbackProfile> {
+export interface LoopbackOptions extends ImageDefaults {
   /** The pool. Several nodes may share it over a network filesystem that keeps rename(2) atomic and flock(2) honest. */
   readonly rootPath: string;
   /** Volumes are mounted at `<mountRoot>/<dataset id>`. */
   readonly mountRoot: string;
   /** Name of this node in the pool; the same after every restart. */
   readonly instance: string;
-  readonly defaultFilesystem: FilesystemType;
   readonly clock: Clock;
   readonly newUuid: NewUuid;
   readonly log: Logger;
@@ -41,7 +38,11 @@ export interface LoopbackOptions extends VolumeDefaults<LoopbackProfile> {
  * Deleted blocks go back to the pool: it is thinly provisioned and images would only ever grow. Writing, syncing and
  * deleting files of 16 MiB became a quarter slower by it, all else stayed the same.
  */
-const MOUNT_OPTIONS = 'discard';
+const MOUNT_OPTIONS = {
+  ext4: 'discard',
+  // A copy of an XFS has the UUID of the original, and the kernel mounts only one of the two without this.
+  xfs: 'discard,nouuid',
+} as const;
 
 /** Opens the backend whose volumes are sparse files on loop devices. Needs root from the first mount on. */
 export async function openLoopback(options: LoopbackOptions): Promise<Backend> {
@@ -60,7 +61,9 @@ class Loopback implements Backend {
   readonly #steps: PoolSteps;
   readonly #mountRoot: string;
   readonly #kernel: Kernel;
+  readonly #loops: LoopDevices;
   readonly #lock: ImageLock;
+  readonly snapshots: PoolSnapshots;
 
   constructor(options: LoopbackOptions, layout: PoolLayout, mountRoot: string, kernel: Kernel) {
     this.pool = layout.id;
@@ -70,7 +73,9 @@ class Loopback implements Backend {
     this.#steps = new PoolSteps(layout);
     this.#mountRoot = mountRoot;
     this.#kernel = kernel;
-    this.#lock = new ImageLock(kernel, new LoopDevices(kernel), options.clock);
+    this.#loops = new LoopDevices(kernel);
+    this.#lock = new ImageLock(kernel, this.#loops, options.clock);
+    this.snapshots = new PoolSnapshots(layout, (datasetId, copy, signal) => this.#takeCopy(datasetId, copy, signal));
   }
 
   async recover(): Promise<void> {
@@ -78,7 +83,9 @@ class Loopback implements Backend {
       await this.#layout.recover();
       await ensureSharedMountRoot(this.#kernel, this.#mountRoot);
       // rmdir would also take away a mount that another mount namespace has there, hence only of what is not attached.
-      const attached = new Set<string>(await this.#layout.listAttached());
+      const ids = await this.#layout.listAttached();
+      const attached = new Set<string>(ids);
+      await this.#thawRemains(ids);
       for (const name of await readdir(this.#mountRoot)) {
         if (parseDatasetId(name) !== undefined && !attached.has(name)) await this.#removeMountPoint(name);
       }
@@ -117,18 +124,16 @@ class Loopback implements Backend {
   }
 
   async create(recipe: VolumeRecipe, signal: AbortSignal): Promise<void> {
-    const { datasetId, metadata } = recipe;
+    const { datasetId } = recipe;
     await this.#steps.create(datasetId, signal, async (directory) => {
-      const { sizeBytes, profile, profileName, name } = planVolume(recipe, this.#options);
-      const wanted = metadata[FILESYSTEM_KEY] ?? profile?.filesystem ?? this.#options.defaultFilesystem;
-      const filesystem = knownFilesystem(wanted);
-      if (filesystem === undefined) {
-        const text = `volume ${datasetId} asks for the filesystem "${wanted}"; there are: ${FILESYSTEM_TYPES.join(', ')}`;
-        throw new BackendError('no_such_profile', text);
+      const source = recipe.source === undefined ? null : await this.snapshots.source(recipe.source);
+      const record = planImage(recipe, source?.record ?? null, this.#options);
+      const surroundings = { clock: this.#options.clock, signal };
+      if (source === null) await makeVolumeImage(directory, record, surroundings);
+      else {
+        await cloneImage(source.directory, directory, record, surroundings);
+        await writeVolumeRecord(directory, record);
       }
-      requireSize(datasetId, sizeBytes, minimumFilesystemBytes(filesystem), `an ${filesystem} filesystem`);
-      const record = { datasetId, sizeBytes, filesystem, profile: profileName, name };
-      await makeVolumeImage(directory, record, { clock: this.#options.clock, signal });
     });
   }
 
@@ -142,11 +147,48 @@ class Loopback implements Backend {
       const [directory, table] = await Promise.all(reading);
       const target = this.#mountPoint(datasetId);
       const volume = { datasetId, directory };
+      const record = await readVolumeRecord(directory, datasetId);
       if ((await this.#ownMounts(volume, table)).length === 0) {
-        await this.#mountImage(volume, target, signal);
+        await this.#mountImage(volume, record, target, signal);
       }
+      await finishGrowth(directory, target, filesystemOf(record), { clock: this.#options.clock, signal });
       await finishFirstMount(directory, target);
     });
+  }
+
+  async grow(datasetId: DatasetId, sizeBytes: number, signal: AbortSignal): Promise<void> {
+    await this.#steps.explain('grow', datasetId, signal, async () => {
+      const directory = await this.#steps.attachedDirectory('grow', datasetId);
+      const volume = { datasetId, directory };
+      const record = await readVolumeRecord(directory, datasetId);
+      const grown = wholeUnits(datasetId, sizeBytes, this.#options.allocationUnitBytes);
+      if (grown <= record.sizeBytes) return;
+      const mount = (await this.#ownMounts(volume, await readMountTable())).at(0);
+      const growth = { volume, record, type: filesystemOf(record), sizeBytes: grown, mount };
+      await growImage(growth, { loops: this.#loops, lock: this.#lock, clock: this.#options.clock }, signal);
+    });
+  }
+
+  async #thawRemains(attached: readonly DatasetId[]): Promise<void> {
+    const table = await readMountTable();
+    const surroundings = { kernel: this.#kernel, clock: this.#options.clock, signal: new AbortController().signal };
+    const thaws = attached.map(async (datasetId) => {
+      const mountPoint = mountsAt(table, this.#mountPoint(datasetId)).at(-1)?.mountPoint;
+      await thawRemains({ datasetId, directory: this.#layout.attachedPath(datasetId) }, mountPoint, surroundings);
+    });
+    for (const end of await Promise.allSettled(thaws)) {
+      if (end.status === 'rejected')
+        this.#options.log.error({ problem: errorText(end.reason) }, 'cannot thaw a volume');
+    }
+  }
+
+  async #takeCopy(datasetId: DatasetId, copy: string, signal: AbortSignal): ReturnType<TakeCopy> {
+    const volume = { datasetId, directory: await this.#steps.attachedDirectory('take a snapshot of', datasetId) };
+    const record = await readVolumeRecord(volume.directory, datasetId);
+    const mount = (await this.#ownMounts(volume, await readMountTable())).at(0);
+    const surroundings = { kernel: this.#kernel, lock: this.#lock, clock: this.#options.clock, signal };
+    const takenAtMs = await copyImage(volume, record, mount?.mountPoint, copy, surroundings);
+    return { sizeBytes: record.sizeBytes, takenAtMs, filesystem: record.filesystem };
   }
 
   async unmount(datasetId: DatasetId, signal: AbortSignal): Promise<void> {
@@ -186,15 +228,8 @@ class Loopback implements Backend {
     await this.#steps.destroy(datasetId, signal);
   }
 
-  async #mountImage(volume: VolumeDirectory, target: string, signal: AbortSignal): Promise<void> {
-    const record = await readVolumeRecord(volume.directory, volume.datasetId);
-    const type = knownFilesystem(record.filesystem ?? '');
-    if (type === undefined) {
-      throw new BackendError(
-        'backend_failed',
-        `volume ${volume.datasetId} has the unknown filesystem ${record.filesystem}`,
-      );
-    }
+  async #mountImage(volume: VolumeDirectory, record: VolumeRecord, target: string, signal: AbortSignal): Promise<void> {
+    const type = filesystemOf(record);
     const image = await openWholeImage(volume.directory, record);
     try {
       await mkdir(target, { mode: 0o700 }).catch((error: unknown) => {
@@ -202,7 +237,7 @@ class Loopback implements Backend {
       });
       const device = await this.#lock.bind(volume, image, signal);
       try {
-        await this.#kernel.mount({ source: device.path, target, type, flags: 0, options: MOUNT_OPTIONS });
+        await this.#kernel.mount({ source: device.path, target, type, flags: 0, options: MOUNT_OPTIONS[type] });
       } finally {
         await device.close();
       }
@@ -251,8 +286,4 @@ class Loopback implements Backend {
   #mountPoint(datasetId: string): string {
     return join(this.#mountRoot, datasetId);
   }
-}
-
-function knownFilesystem(text: string): FilesystemType | undefined {
-  return FILESYSTEM_TYPES.find((type) => type === text);
 }

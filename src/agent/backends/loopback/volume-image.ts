@@ -59,7 +59,8 @@ export async function openWholeImage(directory: string, record: VolumeRecord): P
   const image = await openImage(directory);
   if (image === undefined) throw lost('is missing');
   const stats = await image.stat();
-  if (stats.isFile() && stats.size === record.sizeBytes) return image;
+  // Larger than its record is an image whose growth was interrupted.
+  if (stats.isFile() && stats.size >= record.sizeBytes) return image;
   await image.close();
   throw lost(stats.isFile() ? `has ${stats.size} bytes instead of ${record.sizeBytes}` : 'is no file');
 }

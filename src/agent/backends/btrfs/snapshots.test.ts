@@ -4,8 +4,8 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { expectCode } from '../../../../test/contract/backend.ts';
 import { BackendWorld } from '../../../../test/contract/backend-world.ts';
+import { expectCode } from '../../../../test/contract/expect-code.ts';
 import { btrfsPlace, btrfsSkipReason } from '../../../../test/support/btrfs.ts';
 import { type DatasetId, newDatasetId, parseSnapshotId, type SnapshotId } from '../../../kit/ids.ts';
 import type { Backend, SnapshotEngine } from '../backend.ts';
@@ -96,9 +96,35 @@ describe.skipIf(skip !== null)(`snapshots of btrfs${skip ?? ''}`, () => {
     await expectCode(snapshots.take(newSnapshotId(), id, world.signal), 'backend_failed', id);
     const lost = newDatasetId(randomUUID);
     const recipe = { datasetId: lost, sizeBytes: null, metadata: {} };
-    await expectCode(a.create({ ...recipe, source: newSnapshotId() }, world.signal), 'volume_lost', lost);
+    await expectCode(a.create({ ...recipe, source: newSnapshotId() }, world.signal), 'volume_lost', null);
     await expectCode(a.create({ ...recipe, sizeBytes: MIB, source: snapshotId }, world.signal), 'bad_size', lost);
     expect(await a.discover(lost)).toEqual({ kind: 'absent' });
+  });
+
+  it('has what was synced, in the order in which it was, while somebody writes', async () => {
+    const id = await mounted(16 * MIB);
+    const script = `
+      const { writeSync, openSync, fdatasyncSync } = await import('node:fs');
+      const files = ${JSON.stringify([path(id, 'first'), path(id, 'second')])}.map((path) => openSync(path, 'w'));
+      for (let count = 1; ; count += 1) {
+        for (const file of files) {
+          writeSync(file, String(count).padStart(12), 0);
+          fdatasyncSync(file);
+        }
+        if (count === 16) process.stdout.write('writes\\n');
+      }`;
+    const writer = await world.hold(process.execPath, ['--input-type=module', '-e', script]);
+    const taken = [newSnapshotId(), newSnapshotId(), newSnapshotId()];
+    for (const snapshotId of taken) await snapshots.take(snapshotId, id, world.signal);
+    await world.end(writer);
+    for (const snapshotId of taken) {
+      const copy = await mounted(null, snapshotId);
+      const [first, second] = await Promise.all(
+        ['first', 'second'].map(async (name) => Number(await readFile(path(copy, name), 'utf8'))),
+      );
+      expect(first).toBeGreaterThanOrEqual(16);
+      expect((first ?? 0) - (second ?? 0)).toBeOneOf([0, 1]);
+    }
   });
 
   it('clears away what an interrupted one left', async () => {

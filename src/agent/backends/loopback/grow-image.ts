@@ -1,0 +1,115 @@
+import { access, open, rmdir, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { syncDirectory } from '../../../kit/atomic-file.ts';
+import type { Clock } from '../../../kit/clock.ts';
+import type { FilesystemType } from '../../host/filesystem.ts';
+import { growExt4, growMountedExt4, growMountedXfs } from '../../host/grow-filesystem.ts';
+import { type LoopDevices, loopNumber } from '../../host/loop-devices.ts';
+import type { MountEntry } from '../../host/mount-table.ts';
+import { BackendError } from '../backend.ts';
+import { type VolumeRecord, writeVolumeRecord } from '../volume-record.ts';
+import type { ImageLock, VolumeDirectory } from './image-lock.ts';
+import { imagePath, openWholeImage } from './volume-image.ts';
+
+/**
+ * File beside an image for which the next mount has something to do: an XFS grows only while it is mounted, and e2fsck makes
+ * the `lost+found` anew that no task expects among its files.
+ */
+export const UNFINISHED_MARKER = 'unfinished';
+
+interface GrowthParts {
+  readonly loops: LoopDevices;
+  readonly lock: ImageLock;
+  readonly clock: Clock;
+}
+
+/** A volume and what it is to have. */
+interface Growth {
+  readonly volume: VolumeDirectory;
+  readonly record: VolumeRecord;
+  readonly type: FilesystemType;
+  readonly sizeBytes: number;
+  /** Where it is mounted; undefined when it is not. */
+  readonly mount: MountEntry | undefined;
+}
+
+/**
+ * Makes an image and its filesystem larger. The record comes last: until then the volume has what it had, and the next try
+ * goes on from wherever this one was interrupted. Nothing here makes anything smaller.
+ */
+export async function growImage(growth: Growth, parts: GrowthParts, signal: AbortSignal): Promise<void> {
+  const { volume, record, mount, type } = growth;
+  const surroundings = { clock: parts.clock, signal };
+  const sizeBytes = await growFile(growth);
+  if (mount !== undefined) await growMounted(growth, mount, parts, signal);
+  else await markUnfinished(volume.directory);
+  if (mount === undefined && type === 'ext4') {
+    const image = await parts.lock.holdAtRest(volume, signal);
+    try {
+      await growExt4(imagePath(volume.directory), surroundings);
+      await image?.datasync();
+    } finally {
+      await image?.close();
+    }
+  }
+  await writeVolumeRecord(volume.directory, { ...record, sizeBytes });
+}
+
+/** Does what is left to do once the filesystem of an image that was made larger, or is a copy, is mounted. */
+export async function finishGrowth(
+  directory: string,
+  mountPoint: string,
+  type: FilesystemType,
+  surroundings: { readonly clock: Clock; readonly signal: AbortSignal },
+): Promise<void> {
+  const marker = join(directory, UNFINISHED_MARKER);
+  try {
+    await access(marker);
+  } catch {
+    return;
+  }
+  if (type === 'xfs') await growMountedXfs(mountPoint, surroundings);
+  // With something in it, it is what e2fsck saved, or somebody's.
+  else await rmdir(join(mountPoint, 'lost+found')).catch(() => undefined);
+  await unlink(marker);
+  await syncDirectory(directory);
+}
+
+/** The file's new size: an interrupted growth may have made it larger than is asked for now. */
+async function growFile({ volume, record, sizeBytes }: Growth): Promise<number> {
+  const image = await openWholeImage(volume.directory, record);
+  try {
+    const { size } = await image.stat();
+    if (size >= sizeBytes) return size;
+    await image.truncate(sizeBytes);
+    await image.datasync();
+    return sizeBytes;
+  } finally {
+    await image.close();
+  }
+}
+
+async function growMounted(
+  { volume, type }: Growth,
+  mount: MountEntry,
+  { loops, clock }: GrowthParts,
+  signal: AbortSignal,
+): Promise<void> {
+  const surroundings = { clock, signal };
+  const number = loopNumber(mount.device);
+  if (number === undefined) throw new Error(`${mount.mountPoint} is on no loop device`);
+  const device = await loops.refreshSize(number);
+  if (type === 'xfs') return growMountedXfs(mount.mountPoint, surroundings);
+  if (await growMountedExt4(device, surroundings)) return;
+  throw new BackendError(
+    'volume_in_use',
+    `volume ${volume.datasetId} cannot grow while it is mounted: the agent lacks the capability CAP_SYS_RESOURCE, which ` +
+      'ext4 asks for. It grows when it is next unmounted; or give the agent that capability, or use xfs.',
+  );
+}
+
+/** Notes durably that the next mount has to finish the growth. */
+export async function markUnfinished(directory: string): Promise<void> {
+  await (await open(join(directory, UNFINISHED_MARKER), 'w', 0o600)).close();
+  await syncDirectory(directory);
+}
