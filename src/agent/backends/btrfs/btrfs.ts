@@ -20,7 +20,7 @@ import { PoolLayout } from '../pool-layout.ts';
 import type { PoolSnapshots } from '../pool-snapshots.ts';
 import { PoolSteps } from '../pool-steps.ts';
 import { planVolume, requireSize, type VolumeDefaults, wholeUnits } from '../volume-plan.ts';
-import { readVolumeRecord, type VolumeRecord, writeVolumeRecord } from '../volume-record.ts';
+import { readVolumeRecord, type VolumeRecord, writeFirstVolumeRecord, writeVolumeRecord } from '../volume-record.ts';
 import { describeBtrfs, poolSubvolumes } from './pool-report.ts';
 import { type OpenStorage, openPoolStorage } from './pool-storage.ts';
 import { Quota } from './quota.ts';
@@ -246,6 +246,8 @@ class BtrfsBackend implements Backend {
   ): Promise<void> {
     const { btrfs, quota } = this.#parts;
     const path = bytesPath(directory);
+    // First, and all else durable with the pool's next commit: beside a new subvolume an fsync would be a commit too.
+    await writeFirstVolumeRecord(directory, record);
     if (source === undefined) {
       await btrfs.createSubvolume(path);
       // Tasks run as any user.
@@ -256,7 +258,6 @@ class BtrfsBackend implements Backend {
     // With full quotas a snapshot begins with the limit of what it was taken of, and may be full.
     await quota.limit(path, record.sizeBytes);
     await quota.withRoom(path, () => btrfs.setCompression(path, compression));
-    await writeVolumeRecord(directory, record);
   }
 
   async #look(datasetId: DatasetId, table: readonly MountEntry[]): Promise<VolumeState> {
