@@ -1,14 +1,8 @@
 import { execFile } from 'node:child_process';
-import { randomBytes, randomUUID } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { flockerCommand } from '../src/bin/flocker-command.ts';
-import { startCluster } from '../src/cli/up/start-cluster.ts';
-import { systemClock } from '../src/kit/clock.ts';
 import { median, rounded, timed } from './figures.ts';
+import { onCluster } from './on-cluster.ts';
 import { benchOptions } from './options.ts';
 
 const run = promisify(execFile);
@@ -17,19 +11,7 @@ const DVDCLI = fileURLToPath(new URL('../src/bin/dvdcli.js', import.meta.url));
 /** Whole-process time of `dvdcli path`, with a node agent and a control service behind it, against a bare `node -e 0`. */
 export async function dvdcli(args: readonly string[]): Promise<void> {
   const { json, rounds } = benchOptions(args);
-  const directory = await mkdtemp(join(tmpdir(), 'flocker-bench-'));
-  const cluster = await startCluster({
-    directory,
-    nodes: 1,
-    backend: 'directory',
-    isRoot: process.getuid?.() === 0,
-    clock: systemClock,
-    random: Math.random,
-    newUuid: randomUUID,
-    randomBytes: (count) => randomBytes(count),
-    flocker: flockerCommand,
-  });
-  try {
+  await onCluster({ nodes: 1, backend: 'directory' }, async (cluster) => {
     const env = { ...process.env, FLOCKER_AGENT_SOCKET: cluster.json.nodes[0]?.socket };
     const ask = async (command: string): Promise<string> => {
       const volume = [command, '--volumedriver=flocker', '--volumename=bench'];
@@ -52,8 +34,5 @@ export async function dvdcli(args: readonly string[]): Promise<void> {
     await ask('unmount');
     const table = `Medians of ${rounds} rounds: dvdcli path ${figures.path_ms} ms, node -e 0 ${figures.node_ms} ms, ratio ${figures.ratio}\n`;
     process.stdout.write(json ? `${JSON.stringify({ dvdcli: figures })}\n` : table);
-  } finally {
-    await cluster.stop();
-    await rm(directory, { recursive: true, force: true });
-  }
+  });
 }

@@ -1,18 +1,18 @@
-import { randomBytes, randomUUID } from 'node:crypto';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
 import { request } from 'node:http';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { flockerCommand } from '../src/bin/flocker-command.ts';
-import { type RunningCluster, startCluster } from '../src/cli/up/start-cluster.ts';
-import { systemClock } from '../src/kit/clock.ts';
+import type { RunningCluster } from '../src/cli/up/start-cluster.ts';
 import { rounded, timed } from './figures.ts';
+import { onCluster } from './on-cluster.ts';
 import { benchOptions } from './options.ts';
 import { cpuMs } from './processes.ts';
 
 const WIDTHS = [1, 16] as const;
 /** So many containers a round for each that is in flight. */
 const CONTAINERS_PER_ROUND = 10;
+/** Containers before anything counts: an agent runs for months, and V8 compiles what it runs often only then. */
+const WARM_UP_CONTAINERS = 300;
 
 /**
  * How long the volumes of a container take, as the Mesos module sees it: prepare and cleanup over the socket, for a volume
@@ -20,26 +20,11 @@ const CONTAINERS_PER_ROUND = 10;
  */
 export async function isolator(args: readonly string[]): Promise<void> {
   const { json, rounds } = benchOptions(args);
-  const directory = await mkdtemp(join(tmpdir(), 'flocker-bench-'));
-  const cluster = await startCluster({
-    directory,
-    nodes: 1,
-    backend: 'loopback',
-    isRoot: true,
-    clock: systemClock,
-    random: Math.random,
-    newUuid: randomUUID,
-    randomBytes: (count) => randomBytes(count),
-    flocker: flockerCommand,
-  });
-  try {
+  await onCluster({ nodes: 1, backend: 'loopback' }, async (cluster, directory) => {
     const figures: Record<string, Readonly<Record<string, number>>> = {};
     for (const width of WIDTHS) figures[`in flight ${width}`] = await measure(cluster, directory, rounds, width);
     process.stdout.write(json ? `${JSON.stringify(figures)}\n` : table(figures));
-  } finally {
-    await cluster.stop();
-    await rm(directory, { recursive: true, force: true });
-  }
+  });
 }
 
 async function measure(
@@ -52,8 +37,12 @@ async function measure(
   const socketPath = nodes[0]?.isolator ?? '';
   const usedMs = async (): Promise<number[]> => Promise.all([nodes[0]?.pid ?? 0, pids.control ?? 0].map(cpuMs));
   const lanes = Array.from({ length: width }, (_, lane) => lane);
-  // Made, and mounted here, before it counts.
-  await Promise.all(lanes.map((lane) => container(socketPath, directory, `bench-${lane}`)));
+  await Promise.all(
+    lanes.map(async (lane) => {
+      for (let count = 0; count < WARM_UP_CONTAINERS / width; count += 1)
+        await container(socketPath, directory, `bench-${lane}`);
+    }),
+  );
   const times: { prepareMs: number; cleanupMs: number }[] = [];
   const [agentBeforeMs = 0, controlBeforeMs = 0] = await usedMs();
   const startedMs = performance.now();

@@ -28,6 +28,7 @@ const AgentYml = Type.Object({
         'dvdcli-overwritefs': Type.Optional(Type.Boolean()),
         address: Type.Optional(Type.String()),
         'shared-machine': Type.Optional(Type.Boolean()),
+        'storage-report-seconds': Type.Optional(Type.Integer({ minimum: 1, maximum: 86_400 })),
       },
       { additionalProperties: false },
     ),
@@ -62,6 +63,8 @@ export interface AgentConfig {
   readonly address: string | undefined;
   /** Several agents run on this machine: the era is made of the boot id and the node's UUID. */
   readonly sharedMachine: boolean;
+  /** Time between two looks at how full pool and volumes are, when nothing happens here; milliseconds. */
+  readonly storagePaceMs: number;
 }
 
 interface DockerConfig {
@@ -109,6 +112,7 @@ export function parseAgentConfig(text: string, path: string): AgentConfig {
     allowOverwrite: file.node?.['dvdcli-overwritefs'] ?? false,
     address: file.node?.address,
     sharedMachine: file.node?.['shared-machine'] ?? false,
+    storagePaceMs: 1000 * (file.node?.['storage-report-seconds'] ?? 60),
   };
 }
 

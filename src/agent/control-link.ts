@@ -8,6 +8,7 @@ import {
   LONGEST_MESSAGE_BYTES,
   type Report,
   type SnapshotReport,
+  type StorageReport,
 } from '../api/agent-channel.ts';
 import { type BackoffPolicy, backoffMs } from '../kit/backoff.ts';
 import type { Clock } from '../kit/clock.ts';
@@ -16,6 +17,7 @@ import { frameText } from '../kit/frame-text.ts';
 import type { Logger } from '../kit/logger.ts';
 import type { Convergence } from './convergence.ts';
 import type { SnapshotConvergence } from './snapshot-convergence.ts';
+import type { StorageWatch } from './storage-watch.ts';
 
 const RECONNECT: BackoffPolicy = { firstMs: 200, factor: 2, longestMs: 10_000 };
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -42,6 +44,8 @@ export interface ControlLinkOptions {
   readonly address: string | undefined;
   readonly identity: AgentIdentity;
   readonly convergence: Convergence;
+  /** Told of connections, so that each gets the figures of the storage. */
+  readonly storage?: Pick<StorageWatch, 'connected' | 'disconnected'>;
   readonly snapshots: SnapshotConvergence;
   readonly clock: Clock;
   readonly random: () => number;
@@ -133,6 +137,11 @@ export class ControlLink {
     });
   }
 
+  /** Sends figures of the storage; without a connection they are dropped. */
+  tellStorage(report: StorageReport): void {
+    if (this.#hasOrders) this.#send(report);
+  }
+
   /** The same of a snapshot. */
   reportSnapshot(report: SnapshotReport): void {
     if (this.#hasOrders) this.#send({ kind: 'snapshotReport', reports: [report] });
@@ -189,6 +198,7 @@ export class ControlLink {
       this.#hasOrders = true;
       logger.info({ orders: parsed.orders.length }, 'connected to the control service');
       convergence.replaceOrders(parsed.orders);
+      this.#options.storage?.connected();
       this.#onFirstOrders();
     } else convergence.takeOrders(parsed.orders, parsed.withdrawn);
   }
@@ -197,6 +207,7 @@ export class ControlLink {
     this.#hasOrders = false;
     this.#outgoing = [];
     this.#options.convergence.forgetOrders();
+    this.#options.storage?.disconnected();
     this.#options.snapshots.forgetOrders();
     this.#cancelTimer();
     if (this.#closed) return;

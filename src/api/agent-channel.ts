@@ -10,6 +10,7 @@ import { UuidField } from './fields.ts';
  * 2. The control service answers with `orders`, `full: true`: every dataset that concerns this node.
  * 3. Then `orders` as things change, and `report`s as they are done. A report carries the number of the order it was made
  *    under, so that a confirmation of an older order is never taken for one of the present order.
+ * 4. `storage`, once after the first orders and then as figures change. It confirms nothing.
  *    `snapshotOrders` and `snapshotReport` are the same of snapshots.
  */
 export const AGENT_CHANNEL_PATH = '/v1/agent';
@@ -58,6 +59,37 @@ export const Hello = Type.Object({
 });
 export type Hello = Static<typeof Hello>;
 
+const Bytes = Type.Union([SizeBytes, Type.Null()]);
+
+/**
+ * What the node's pool is like and how full it is, after the first orders and whenever it changes noticeably. `volumes` are
+ * mounted here; one that is not listed is as it was in an earlier message of this connection.
+ */
+export const StorageReport = Type.Object({
+  kind: Type.Literal('storage'),
+  profiles: Type.Array(
+    Type.Object({
+      name: Type.String({ maxLength: 256 }),
+      media: Type.Union([Type.Literal('ssd'), Type.Literal('hdd'), Type.Literal('nvme'), Type.Null()]),
+      compression: Type.Union([Type.String({ maxLength: 64 }), Type.Null()]),
+      dedup: Type.Union([Type.Literal('none'), Type.Literal('offline'), Type.Literal('inline'), Type.Null()]),
+      replication: Type.Union([Type.Integer({ minimum: 1 }), Type.Null()]),
+      encryption: Type.Union([Type.Boolean(), Type.Null()]),
+    }),
+    { maxItems: 256 },
+  ),
+  figures: Type.Object({
+    totalBytes: Bytes,
+    availableBytes: Bytes,
+    usedBytes: Bytes,
+    logicalBytes: Bytes,
+    physicalBytes: Bytes,
+    compressionSavedBytes: Bytes,
+    sharedSavedBytes: Bytes,
+  }),
+  volumes: Type.Array(Type.Object({ datasetId: UuidField, usedBytes: Bytes, availableBytes: Bytes })),
+});
+export type StorageReport = Static<typeof StorageReport>;
 const ProblemMessage = Report.properties.problem;
 
 /** How a snapshot stands within this node's reach. */
@@ -78,6 +110,7 @@ export type SnapshotReport = Static<typeof SnapshotReport>;
 export const AgentMessage = Type.Union([
   Hello,
   Type.Object({ kind: Type.Literal('report'), reports: Type.Array(Report) }),
+  StorageReport,
   Type.Object({ kind: Type.Literal('snapshotReport'), reports: Type.Array(SnapshotReport) }),
 ]);
 export type AgentMessage = Static<typeof AgentMessage>;

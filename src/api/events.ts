@@ -3,9 +3,10 @@ import { type Static, Type } from 'typebox';
 /**
  * Query of `GET /v1/events` (an addition): server-sent events.
  *
- * Event names: `dataset` ({@link DatasetInspection}), `node` ({@link NodeInspection}), `reset` (events were missed: read
- * everything again). With `dataset_id` the stream starts with the dataset as it is now, so that nothing is missed between
- * a request and the wait for its effect. `snapshot` ({@link SnapshotView}), with `snapshot_id` the same of a snapshot.
+ * Event names: `dataset` ({@link DatasetInspection}), `node` ({@link NodeInspection}), `storage` ({@link PoolView}), `reset`
+ * (events were missed: read everything again). With `dataset_id` the stream starts with the dataset as it is now, so that
+ * nothing is missed between a request and the wait for its effect. `snapshot` ({@link SnapshotView}), with `snapshot_id` the
+ * same of a snapshot.
  */
 export const EventsQuery = Type.Object(
   {

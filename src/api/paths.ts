@@ -26,3 +26,10 @@ export const IF_TAG_HEADER = 'x-if-configuration-matches';
  * only to one that answers {@link PATHS.inspectDatasets}.
  */
 export const IF_NAME_UNUSED_HEADER = 'x-flocker-if-name-unused';
+/**
+ * Request header of taking a lease, an addition: look this name (URI-encoded) up on the way. The answer's header
+ * {@link FOUND_HEADER} is what {@link PATHS.inspectDatasets} says of it once the lease is taken, as ASCII JSON; it is left
+ * out when that is long. Servers without the addition ignore it.
+ */
+export const FIND_NAME_HEADER = 'x-flocker-find-name';
+export const FOUND_HEADER = 'x-flocker-found';

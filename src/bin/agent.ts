@@ -9,6 +9,7 @@ import { readBootId, readEra } from '../agent/era.ts';
 import { loadKernel } from '../agent/host/kernel.ts';
 import { ReadOnlyViews } from '../agent/host/read-only-views.ts';
 import { SnapshotConvergence } from '../agent/snapshot-convergence.ts';
+import { StorageWatch } from '../agent/storage-watch.ts';
 import { connectFlocker } from '../client/connect-flocker.ts';
 import { serveDocker } from '../frontends/docker/serve-docker.ts';
 import { dvdcliCalls } from '../frontends/dvdcli/dvdcli-calls.ts';
@@ -16,7 +17,7 @@ import { serveIsolator } from '../frontends/isolator/serve-isolator.ts';
 import { ProcessTable } from '../frontends/local/process-table.ts';
 import { serveLocal } from '../frontends/local/serve-local.ts';
 import { CodedError } from '../kit/coded-error.ts';
-import type { NodeId } from '../kit/ids.ts';
+import { type NodeId, parseDatasetId } from '../kit/ids.ts';
 import { certificateIdentity, loadCredentials } from '../tls/credentials.ts';
 import { installedPaths } from '../tls/file-names.ts';
 import { openLedger } from '../volumes/ledger.ts';
@@ -116,7 +117,13 @@ async function startStorage(
     report: (report) => {
       link.report(report);
       snapshots.noteReport(report);
+      const id = parseDatasetId(report.datasetId);
+      if (id !== undefined && !report.busy) watch.changed(id);
     },
+  });
+  const watch: StorageWatch = new StorageWatch({
+    ...{ backend, mounted: () => convergence.mounted(), paceMs: config.storagePaceMs, clock, logger },
+    send: (report) => link.tellStorage(report),
   });
   const snapshots = new SnapshotConvergence({
     ...{ backend, clock, random, logger, between: (id, work) => convergence.between(id, work) },
@@ -130,7 +137,7 @@ async function startStorage(
     port: config.control.agentPort,
     address: config.address,
     identity: { era, version, backend: kind, pool, profiles },
-    ...{ tls, convergence, snapshots, clock, random, logger },
+    ...{ tls, convergence, snapshots, storage: watch, clock, random, logger },
   });
   return { convergence, snapshots, link, profiles };
 }

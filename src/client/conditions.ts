@@ -8,10 +8,11 @@ export function conditionHeaders(condition: Condition, request: 'create' | 'chan
   if (request !== 'create') {
     throw new ClientError('bad_request', 'Only the creation of a dataset may depend on an unused name');
   }
-  return { [IF_NAME_UNUSED_HEADER]: encoded(condition.name) };
+  return { [IF_NAME_UNUSED_HEADER]: encodedName(condition.name) };
 }
 
-function encoded(name: string): string {
+/** A name as headers carry it. Throws `bad_request` for text that is not valid Unicode. */
+export function encodedName(name: string): string {
   try {
     return encodeURIComponent(name);
   } catch (error) {

@@ -33,7 +33,7 @@ export interface FlockerConnection {
  * A client of Flocker's REST API over mutual TLS. Connects with the first request. Throws a ClientError when a URL, the
  * certificates or the key cannot be used.
  */
-export function connectFlocker(connection: FlockerConnection): FlockerClient & Omit<StorageClient, 'storageState'> {
+export function connectFlocker(connection: FlockerConnection): FlockerClient & StorageClient {
   const { clock, random, logger } = connection;
   const requestTimeoutMs = connection.requestTimeoutMs ?? 10_000;
   const https = new Https({

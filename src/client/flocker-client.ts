@@ -74,6 +74,11 @@ export interface FlockerClient {
   listLeases(signal: AbortSignal): Promise<LeaseBody[]>;
   /** Takes or renews a lease. Fails with `lease_held` while another node holds it. */
   acquireLease(lease: LeaseRequest, signal: AbortSignal): Promise<void>;
+  /**
+   * {@link acquireLease}, and {@link findByName} once the lease is taken, in one request; undefined where the server cannot,
+   * with the lease taken all the same.
+   */
+  acquireLeaseAndFind(lease: LeaseRequest, name: string, signal: AbortSignal): Promise<FoundDatasets | undefined>;
   /** Gives a lease back. Fails with `not_found` when there is none. */
   releaseLease(id: DatasetId, signal: AbortSignal): Promise<void>;
   /**

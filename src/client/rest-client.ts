@@ -2,11 +2,11 @@ import type { DatasetConfiguration, DatasetState } from '../api/datasets.ts';
 import type { DatasetInspection } from '../api/inspection.ts';
 import type { LeaseBody } from '../api/leases.ts';
 import type { NodeInspection, NodeState } from '../api/nodes.ts';
-import { PATHS, TAG_HEADER } from '../api/paths.ts';
+import { FIND_NAME_HEADER, FOUND_HEADER, PATHS, TAG_HEADER } from '../api/paths.ts';
 import { type DatasetId, type NodeId, parseNodeId } from '../kit/ids.ts';
 import { nameOf } from '../model/dataset.ts';
 import { bodyOf } from './answers.ts';
-import { conditionHeaders } from './conditions.ts';
+import { conditionHeaders, encodedName } from './conditions.ts';
 import type { EventWatch } from './event-watch.ts';
 import {
   ClientError,
@@ -65,16 +65,13 @@ export class RestClient implements FlockerClient {
   }
 
   async findByName(name: string, signal: AbortSignal): Promise<FoundDatasets> {
-    const isIt = (dataset: DatasetConfiguration): boolean => !dataset.deleted && nameOf(dataset.metadata) === name;
     if (await this.hasAdditions(signal)) {
       const path = `${PATHS.inspectDatasets}?${new URLSearchParams({ name }).toString()}`;
-      const found = await this.#get(path, SHAPES.inspections, signal);
-      const datasets = found.map(({ configuration }) => configuration).filter(isIt);
-      return { datasets, mounted: mountsAmong(found), ifUnchanged: { kind: 'nameUnused', name } };
+      return foundAmong(await this.#get(path, SHAPES.inspections, signal), name);
     }
     const { datasets, tag } = await this.listDatasets(signal);
     return {
-      datasets: datasets.filter(isIt),
+      datasets: datasets.filter((dataset) => isNamed(dataset, name)),
       mounted: new Map(),
       ifUnchanged: tag === undefined ? { kind: 'none' } : { kind: 'tag', tag },
     };
@@ -144,8 +141,18 @@ export class RestClient implements FlockerClient {
   }
 
   async acquireLease(lease: LeaseRequest, signal: AbortSignal): Promise<void> {
-    const body = { dataset_id: lease.datasetId, node_uuid: lease.nodeId, expires: lease.expiresSeconds };
-    await this.#ask({ method: 'POST', path: PATHS.leases, body }, [200, 201], SHAPES.lease, signal);
+    await this.#lease(lease, {}, signal);
+  }
+
+  async acquireLeaseAndFind(
+    lease: LeaseRequest,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<FoundDatasets | undefined> {
+    const found = await this.#lease(lease, { [FIND_NAME_HEADER]: encodedName(name) }, signal);
+    if (typeof found !== 'string') return undefined;
+    const answer = { url: 'the answer to a lease', status: 200, text: found };
+    return foundAmong(bodyOf(answer, [200], SHAPES.inspections, `header ${FOUND_HEADER}`), name);
   }
 
   async releaseLease(id: DatasetId, signal: AbortSignal): Promise<void> {
@@ -190,6 +197,14 @@ export class RestClient implements FlockerClient {
     return this.#watch.untilReached(() => this.hasAdditions(signal), onProblem, signal);
   }
 
+  async #lease(lease: LeaseRequest, headers: HttpsRequest['headers'], signal: AbortSignal): Promise<unknown> {
+    const body = { dataset_id: lease.datasetId, node_uuid: lease.nodeId, expires: lease.expiresSeconds };
+    const request: HttpsRequest = { method: 'POST', path: PATHS.leases, body, ...(headers && { headers }) };
+    const answer = await this.#https.request(request, signal);
+    bodyOf(answer, [200, 201], SHAPES.lease, `POST ${PATHS.leases}`);
+    return answer.headers[FOUND_HEADER];
+  }
+
   #change(request: HttpsRequest, condition: Condition, signal: AbortSignal): Promise<DatasetConfiguration> {
     return this.#ask({ ...request, headers: conditionHeaders(condition, 'change') }, [200], SHAPES.dataset, signal);
   }
@@ -202,6 +217,15 @@ export class RestClient implements FlockerClient {
     const answer: HttpsAnswer = await this.#https.request(request, signal);
     return bodyOf(answer, successes, shape, `${request.method} ${request.path}`);
   }
+}
+
+function isNamed(dataset: DatasetConfiguration, name: string): boolean {
+  return !dataset.deleted && nameOf(dataset.metadata) === name;
+}
+
+function foundAmong(inspections: readonly DatasetInspection[], name: string): FoundDatasets {
+  const datasets = inspections.map(({ configuration }) => configuration).filter((one) => isNamed(one, name));
+  return { datasets, mounted: mountsAmong(inspections), ifUnchanged: { kind: 'nameUnused', name } };
 }
 
 function datasetPath(id: DatasetId): string {

@@ -16,8 +16,8 @@ interface RestStorageParts {
 
 const ignore = (): void => undefined;
 
-/** Growth and snapshots over HTTPS. */
-export function restStorage({ https, watch, hasAdditions }: RestStorageParts): Omit<StorageClient, 'storageState'> {
+/** {@link StorageClient} over HTTPS. */
+export function restStorage({ https, watch, hasAdditions }: RestStorageParts): StorageClient {
   const requireAdditions = async (what: string, signal: AbortSignal): Promise<void> => {
     if (await hasAdditions(signal)) return;
     throw new ClientError('not_supported', `This server is no mesos-module-flocker: it cannot ${what}`);
@@ -34,6 +34,10 @@ export function restStorage({ https, watch, hasAdditions }: RestStorageParts): O
   ): Promise<T> => bodyOf(await https.request(request, signal), successes, shape, `${request.method} ${request.path}`);
 
   return {
+    storageState: async (signal) => {
+      await requireAdditions('tell the state of its storage', signal);
+      return ask({ method: 'GET', path: PATHS.storage }, [200], SHAPES.storage, signal);
+    },
     resizeDataset: async (id, maximumSizeBytes, signal) => {
       await requireAdditions('make datasets larger', signal);
       const path = `${PATHS.configurationDatasets}/${id}/size`;

@@ -5,6 +5,7 @@ import { ErrorBody } from '../api/errors.ts';
 import { DatasetInspection } from '../api/inspection.ts';
 import { NodeByEra, NodeInspection, NodeState } from '../api/nodes.ts';
 import { SnapshotView } from '../api/snapshots.ts';
+import { StorageView } from '../api/storage.ts';
 
 /** What an answer has to look like. */
 export interface Shape<T> {
@@ -32,6 +33,7 @@ export const SHAPES = {
   inspection: Compile(DatasetInspection),
   inspections: Compile(Type.Array(DatasetInspection)),
   nodeInspections: Compile(Type.Array(NodeInspection)),
+  storage: Compile(StorageView),
   snapshot: Compile(SnapshotView),
   snapshots: Compile(Type.Array(SnapshotView)),
   /** Only whether the server has the addition at all. */

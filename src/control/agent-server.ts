@@ -144,6 +144,11 @@ class AgentConnection {
       await this.#service.report(this.#session, parsed.reports);
       return;
     }
+    if (parsed.kind === 'storage') {
+      if (!this.#joined) throw new Error('figures came before hello');
+      await this.#service.measured(this.#session, parsed);
+      return;
+    }
     if (parsed.kind === 'snapshotReport') {
       if (!this.#joined) throw new Error('a report on snapshots came before hello');
       await this.#service.reportSnapshots(this.#session, parsed.reports);

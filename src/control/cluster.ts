@@ -1,5 +1,6 @@
-import type { Report } from '../api/agent-channel.ts';
-import type { DatasetId, NodeId, SnapshotId } from '../kit/ids.ts';
+import type { Hello, Report } from '../api/agent-channel.ts';
+import { type DatasetId, type NodeId, parseAnyUuid, type SnapshotId } from '../kit/ids.ts';
+import type { PoolReport, VolumeUsage } from '../model/storage-state.ts';
 import type { Problem, VolumeState } from '../model/volume-state.ts';
 
 /** What a node last said of one dataset. */
@@ -9,6 +10,17 @@ export interface Sighting {
   readonly restingState: VolumeState;
   readonly busy: boolean;
   readonly problem: Problem | null;
+  /** As last measured while it was mounted there. */
+  readonly usage: VolumeUsage | undefined;
+}
+
+/** What a node last said of its pool. */
+export interface PoolMeasure {
+  readonly report: PoolReport;
+  /** Wall clock, milliseconds since the epoch. */
+  readonly measuredAtMs: number;
+  /** Larger than that of every measure before it, of whatever node. */
+  readonly sequence: number;
 }
 
 /** A node that reports, or did so recently. */
@@ -25,6 +37,13 @@ export interface LiveNode {
   readonly lastHeardMs: number;
 }
 
+/** A node that says hello. */
+export function nodeOf(id: NodeId, hello: Hello, lastHeardMs: number): LiveNode {
+  const { host, version, backend, pool, profiles } = hello;
+  const era = parseAnyUuid(hello.era) ?? hello.era;
+  return { id, host, era, version, backend, pool, profiles, connected: true, lastHeardMs };
+}
+
 /** The reported state of the cluster as decisions read it. */
 export interface ClusterView {
   node(id: NodeId): LiveNode | undefined;
@@ -33,6 +52,7 @@ export interface ClusterView {
   /** Nodes that have a dataset attached or mounted. More than one, or one that does not hold it, is a conflict. */
   havers(dataset: DatasetId): ReadonlySet<NodeId>;
   nodeOfEra(era: string): NodeId | undefined;
+  poolMeasure(node: NodeId): PoolMeasure | undefined;
   /** What keeps a snapshot from being taken or destroyed, by the node that was told to. */
   snapshotProblem(snapshot: SnapshotId): (Problem & { readonly node: NodeId }) | undefined;
 }
@@ -45,6 +65,8 @@ export class Cluster implements ClusterView {
   readonly #sightings = new Map<NodeId, Map<DatasetId, Sighting>>();
   readonly #havers = new Map<DatasetId, Set<NodeId>>();
   readonly #eras = new Map<string, NodeId>();
+  readonly #pools = new Map<NodeId, PoolMeasure>();
+  #measures = 0;
   readonly #snapshotProblems = new Map<SnapshotId, Problem & { readonly node: NodeId }>();
 
   node(id: NodeId): LiveNode | undefined {
@@ -67,6 +89,10 @@ export class Cluster implements ClusterView {
     return this.#eras.get(era);
   }
 
+  poolMeasure(node: NodeId): PoolMeasure | undefined {
+    return this.#pools.get(node);
+  }
+
   snapshotProblem(snapshot: SnapshotId): (Problem & { readonly node: NodeId }) | undefined {
     return this.#snapshotProblems.get(snapshot);
   }
@@ -83,6 +109,19 @@ export class Cluster implements ClusterView {
     if (before !== undefined && this.#eras.get(before.era) === node.id) this.#eras.delete(before.era);
     this.#nodes.set(node.id, node);
     this.#eras.set(node.era, node.id);
+    if (before?.pool !== node.pool) this.#pools.delete(node.id);
+  }
+
+  /** A node measured its pool. */
+  measurePool(node: NodeId, report: PoolReport, measuredAtMs: number): void {
+    this.#measures += 1;
+    this.#pools.set(node, { report, measuredAtMs, sequence: this.#measures });
+  }
+
+  /** A node measured a volume; told of one that it has not mounted, it is as if it had said nothing. */
+  measureVolume(node: NodeId, dataset: DatasetId, usage: VolumeUsage): void {
+    const sighting = this.#sightings.get(node)?.get(dataset);
+    if (sighting?.state.kind === 'mounted') this.#sightings.get(node)?.set(dataset, { ...sighting, usage });
   }
 
   heard(id: NodeId, lastHeardMs: number): void {
@@ -100,6 +139,7 @@ export class Cluster implements ClusterView {
     const touched = [...(this.#sightings.get(id)?.keys() ?? [])];
     this.forgetSightings(id);
     this.#nodes.delete(id);
+    this.#pools.delete(id);
     return touched;
   }
 
@@ -107,7 +147,8 @@ export class Cluster implements ClusterView {
     const { state, busy, problem } = report;
     const before = this.#sightings.get(node)?.get(dataset);
     const restingState = busy ? (before?.restingState ?? state) : state;
-    const sighting: Sighting = { state, restingState, busy, problem };
+    const usage = state.kind === 'mounted' ? before?.usage : undefined;
+    const sighting: Sighting = { state, restingState, busy, problem, usage };
     let seen = this.#sightings.get(node);
     if (seen === undefined) {
       seen = new Map();

@@ -1,20 +1,13 @@
-import type { Hello, Report, SnapshotReport } from '../api/agent-channel.ts';
+import type { Hello, Report, SnapshotReport, StorageReport } from '../api/agent-channel.ts';
 import type { CreateDatasetBody, DatasetConfiguration, MoveDatasetBody } from '../api/datasets.ts';
 import type { LeaseBody } from '../api/leases.ts';
 import type { ResizeDatasetBody } from '../api/snapshots.ts';
 import type { Clock } from '../kit/clock.ts';
-import {
-  type DatasetId,
-  type NewUuid,
-  type NodeId,
-  parseAnyUuid,
-  parseDatasetId,
-  type SnapshotId,
-} from '../kit/ids.ts';
+import { type DatasetId, type NewUuid, type NodeId, parseDatasetId, type SnapshotId } from '../kit/ids.ts';
 import type { Logger } from '../kit/logger.ts';
 import type { AgentSession } from './agent-session.ts';
 import { type Decision, datasetOf, snapshotOf } from './changes.ts';
-import { Cluster, type ClusterView, type LiveNode } from './cluster.ts';
+import { Cluster, type ClusterView, nodeOf } from './cluster.ts';
 import {
   type Conditions,
   decideCreate,
@@ -32,6 +25,7 @@ import { EventHub } from './event-hub.ts';
 import { LeaseClock } from './lease-clock.ts';
 import { type Wish, wishFor } from './orders.ts';
 import { SnapshotService } from './snapshot-service.ts';
+import { poolView } from './storage-view.ts';
 import type { Json, Store } from './store/store.ts';
 import { inspectionOf, nodeInspection } from './views.ts';
 
@@ -130,7 +124,7 @@ export class ControlService {
 
   /** A node said hello: takes in what it has, gives it what waited for it, and sends its orders. */
   async join(session: AgentSession, hello: Hello): Promise<void> {
-    const node = this.#liveNode(session.nodeId, hello);
+    const node = nodeOf(session.nodeId, hello, this.#clock.wallMs());
     this.#expiries.get(node.id)?.();
     this.#expiries.delete(node.id);
     this.#sessions.set(node.id, session);
@@ -180,6 +174,19 @@ export class ControlService {
     const node = this.#cluster.node(session.nodeId);
     if (node === undefined || this.#sessions.get(session.nodeId) !== session) return;
     await this.snapshots.report(session, node, reports);
+  }
+
+  /** A node measured its pool and its volumes. */
+  async measured(session: AgentSession, { profiles, figures, volumes }: StorageReport): Promise<void> {
+    const node = this.#cluster.node(session.nodeId);
+    if (node === undefined || this.#sessions.get(session.nodeId) !== session) return;
+    for (const { datasetId, usedBytes, availableBytes } of volumes) {
+      const id = parseDatasetId(datasetId);
+      if (id !== undefined) this.#cluster.measureVolume(node.id, id, { usedBytes, availableBytes });
+    }
+    this.#cluster.measurePool(node.id, { profiles, figures }, this.#clock.wallMs());
+    const data = await this.read(() => poolView(node.pool, this.deployment, this.#cluster));
+    if (data !== undefined) this.events.publish({ name: 'storage', data });
   }
 
   heard(session: AgentSession): void {
@@ -280,11 +287,5 @@ export class ControlService {
     for (const [session, wishes] of bySession) session.sendChanged(wishes);
     const waiting = ids.flatMap((id) => this.deployment.snapshots.pendingOf(id)).map(({ id }) => id);
     this.snapshots.announce([...snapshots, ...waiting]);
-  }
-
-  #liveNode(id: NodeId, hello: Hello): LiveNode {
-    const { host, version, backend, pool, profiles } = hello;
-    const era = parseAnyUuid(hello.era) ?? hello.era;
-    return { id, host, era, version, backend, pool, profiles, connected: true, lastHeardMs: this.#clock.wallMs() };
   }
 }

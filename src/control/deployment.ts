@@ -4,6 +4,7 @@ import { type Dataset, nameOf } from '../model/dataset.ts';
 import type { Lease } from '../model/lease.ts';
 import type { Change } from './changes.ts';
 import { IndexMap } from './index-map.ts';
+import { Provisioned, type ProvisionedView } from './provisioned.ts';
 import { Snapshots, type SnapshotsView } from './snapshots.ts';
 
 /** The deployment as decisions read it. */
@@ -18,6 +19,8 @@ export interface DeploymentView {
   concerning(node: NodeId): readonly Dataset[];
   /** Deleted datasets that exist in a pool and that no node has. */
   doomedIn(pool: string): readonly Dataset[];
+  /** Datasets and the bytes promised to them. */
+  readonly provisioned: ProvisionedView;
   readonly snapshots: SnapshotsView;
   readonly revision: number;
   readonly tag: string;
@@ -35,6 +38,7 @@ export class Deployment implements DeploymentView {
   readonly #byName = new IndexMap<string, DatasetId>();
   readonly #byNode = new IndexMap<NodeId, DatasetId>();
   readonly #doomed = new IndexMap<string, DatasetId>();
+  readonly provisioned = new Provisioned();
   #revision = 0;
 
   constructor(clusterId: string) {
@@ -102,6 +106,7 @@ export class Deployment implements DeploymentView {
 
   #index(dataset: Dataset, operation: 'add' | 'remove'): void {
     const { id, storage } = dataset;
+    this.provisioned[operation](dataset);
     this.snapshots.noteDataset(dataset, operation);
     const name = nameOf(dataset.metadata);
     if (name !== undefined && !dataset.deleted) this.#byName[operation](name, id);

@@ -2,11 +2,13 @@ import type { EventsQuery } from '../api/events.ts';
 import type { DatasetInspection } from '../api/inspection.ts';
 import type { NodeInspection } from '../api/nodes.ts';
 import type { SnapshotView } from '../api/snapshots.ts';
+import type { PoolView } from '../api/storage.ts';
 
 /** Something that changed, as subscribers see it. */
 export type ClusterEvent =
   | { readonly name: 'dataset'; readonly data: DatasetInspection }
   | { readonly name: 'node'; readonly data: NodeInspection }
+  | { readonly name: 'storage'; readonly data: PoolView }
   | { readonly name: 'snapshot'; readonly data: SnapshotView };
 
 /** Takes events; returns false when it wants no more. */

@@ -43,6 +43,7 @@ export function inspectionOf(
             node_uuid: lease.nodeId,
             expires: lease.expiresAtMs === null ? null : (lease.expiresAtMs - wallMs) / 1000,
           },
+    ...usageOf(dataset, cluster),
     ...(dataset.source === null ? {} : { source_snapshot: dataset.source.snapshotId }),
     ...(growth === undefined ? {} : { growth: problemView(growth) }),
     problem: explanation === undefined ? null : problemView(explanation),
@@ -78,6 +79,11 @@ function statusOf(dataset: Dataset, cluster: ClusterView): DatasetStatus {
   if (storage.kind === 'held' && storage.node !== dataset.primary) return 'moving';
   if (storage.kind === 'held' && cluster.sighting(storage.node, dataset.id)?.state.kind === 'mounted') return 'mounted';
   return storage.kind === 'free' ? 'detached' : 'pending';
+}
+
+function usageOf({ id, storage }: Dataset, cluster: ClusterView): Pick<DatasetInspection, 'usage'> {
+  const usage = storage.kind === 'held' ? cluster.sighting(storage.node, id)?.usage : undefined;
+  return usage === undefined ? {} : { usage: { used: usage.usedBytes, available: usage.availableBytes } };
 }
 
 function withoutId(state: DatasetState): Omit<DatasetState, 'dataset_id'> {

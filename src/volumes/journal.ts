@@ -24,6 +24,8 @@ export interface Journal {
    * the entries are then as before for this process, and later calls write the whole file anew.
    */
   commit(changes: readonly JournalChange[]): Promise<void>;
+  /** Changes that can wait: they go to disk with the next commit, or at the end. */
+  later(changes: readonly JournalChange[]): void;
   close(): Promise<void>;
 }
 
@@ -59,6 +61,7 @@ class FileJournal implements Journal {
   #inode = 0;
   #appendedBytes = 0;
   #waiting: WaitingCommit[] = [];
+  #later: JournalChange[] = [];
   #writing: Promise<void> | undefined;
   #closed = false;
 
@@ -87,7 +90,12 @@ class FileJournal implements Journal {
     });
   }
 
+  later(changes: readonly JournalChange[]): void {
+    this.#later.push(...changes);
+  }
+
   async close(): Promise<void> {
+    if (this.#later.length > 0 && !this.#closed) await this.commit([]).catch(() => undefined);
     this.#closed = true;
     await this.#writing;
     await this.#file?.close();
@@ -100,12 +108,15 @@ class FileJournal implements Journal {
     while (this.#waiting.length > 0) {
       const group = this.#waiting;
       this.#waiting = [];
-      const changes = group.flatMap((commit) => commit.changes);
+      const later = this.#later;
+      this.#later = [];
+      const changes = [...later, ...group.flatMap((commit) => commit.changes)];
       try {
         await this.#write(changes);
         for (const commit of group) commit.resolve();
       } catch (error) {
         const failure = new VolumeError('ledger_failed', writeFailure(this.#path, error), { cause: error });
+        this.#later.unshift(...later);
         for (const commit of group) commit.reject(failure);
       }
     }

@@ -1,4 +1,4 @@
-import type { FlockerClient } from '../client/flocker-client.ts';
+import type { FlockerClient, FoundDatasets } from '../client/flocker-client.ts';
 import { type BackoffPolicy, backoffMs } from '../kit/backoff.ts';
 import type { Clock } from '../kit/clock.ts';
 import { errorCode, errorText } from '../kit/coded-error.ts';
@@ -74,14 +74,23 @@ export class LeaseKeeper {
   }
 
   /** Resolves once the lease is ours for a while. Fails with the client's error, `lease_held` when another node has it. */
-  take(datasetId: DatasetId): Promise<void> {
+  async take(datasetId: DatasetId): Promise<void> {
+    await this.#take(datasetId, undefined);
+  }
+
+  /** {@link take}, with what the name means once the lease is ours; undefined when nobody was asked, or cannot tell. */
+  takeAndFind(datasetId: DatasetId, name: string): Promise<FoundDatasets | undefined> {
+    return this.#take(datasetId, name);
+  }
+
+  #take(datasetId: DatasetId, name: string | undefined): Promise<FoundDatasets | undefined> {
     const record = this.#records.get(datasetId) ?? this.#newRecord(true);
     record.wanted = true;
     this.#records.set(datasetId, record);
     return this.#queue.run(datasetId, async () => {
       const granted = record.grantedAt;
       if (record.kind === 'ours' && granted !== undefined && this.#elapsedMs(granted) < this.#leaseMs / 2) return;
-      await this.#ask(datasetId, record);
+      return this.#ask(datasetId, record, name);
     });
   }
 
@@ -123,14 +132,17 @@ export class LeaseKeeper {
     return this.#queue.idle();
   }
 
-  async #ask(datasetId: DatasetId, record: LeaseRecord): Promise<void> {
+  async #ask(datasetId: DatasetId, record: LeaseRecord, name?: string): Promise<FoundDatasets | undefined> {
     const sentAt = this.#now();
     record.askedAt = sentAt;
+    let found: FoundDatasets | undefined;
     try {
-      await this.#bounded('taking a lease', this.#options.requestTimeoutMs, async (signal) => {
+      found = await this.#bounded('taking a lease', this.#options.requestTimeoutMs, async (signal) => {
         const nodeId = await this.#options.nodeId();
         const lease = { datasetId, nodeId, expiresSeconds: this.#options.leaseSeconds };
+        if (name !== undefined) return this.#options.client.acquireLeaseAndFind(lease, name, signal);
         await this.#options.client.acquireLease(lease, signal);
+        return undefined;
       });
     } catch (error) {
       this.#refused(record, error);
@@ -143,6 +155,7 @@ export class LeaseKeeper {
     record.dueMs = sentAt.monotonicMs + this.#leaseMs / 3;
     Object.assign(record, { kind: 'ours', renewing: true, grantedAt: sentAt, failures: 0 });
     this.#schedule();
+    return found;
   }
 
   #refused(record: LeaseRecord, error: unknown): void {

@@ -85,6 +85,19 @@ export class Ledger {
     }
   }
 
+  /**
+   * Forgets holdings for which nothing is left to do: in memory at once, on disk with whatever is written next. A process that
+   * still finds them there has nothing to do for them either.
+   */
+  forget(...holdings: readonly Holding[]): void {
+    for (const holding of holdings) {
+      const key = holdingKey(holding.holderId, holding.volume);
+      if (this.#holdings.get(key) !== holding) continue;
+      this.#set(key, undefined);
+      this.#journal.later([[key, null]]);
+    }
+  }
+
   close(): Promise<void> {
     return this.#journal.close();
   }

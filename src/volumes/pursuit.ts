@@ -89,12 +89,7 @@ export class Pursuit {
 
   async #untilMounted(): Promise<AcquiredVolume> {
     const guess = this.#earlier?.datasetId ?? this.#world.lastSeen.get(this.spec.name);
-    const recorded = guess === undefined ? undefined : this.#intend(guess, false);
-    // Only reading, so it need not wait for the disk.
-    const finding = this.#tried(() => this.#find());
-    // What was here before most likely is what the name means still: its lease is asked for while that is looked up.
-    const leasing = guess === undefined ? undefined : this.#leaseEarly(guess, recorded);
-    let [found] = await Promise.all([finding, recorded, leasing]);
+    let found = guess === undefined ? await this.#tried(() => this.#find()) : await this.#findLeasing(guess);
     for (let attempt = 0; ; attempt += 1) {
       this.#stop.signal.throwIfAborted();
       const now = found;
@@ -105,11 +100,21 @@ export class Pursuit {
     }
   }
 
-  /** Asks for the lease of a guess once the intent is on disk. What comes of it is seen when the lease is taken in earnest. */
-  async #leaseEarly(guess: DatasetId, recorded: Promise<unknown> | undefined): Promise<void> {
-    if (!this.#world.confirmsMounts) return;
+  /**
+   * What was here before most likely is what the name means still: one request asks for its lease, once the intent is on
+   * disk, and for what the name means. What came of the lease is seen when it is taken in earnest.
+   */
+  async #findLeasing(guess: DatasetId): Promise<Found | Obstacle> {
+    const { leases, confirmsMounts } = this.#world;
+    const recorded = this.#intend(guess, false);
+    if (!confirmsMounts || leases.term(guess) !== undefined) {
+      // Only reading, so it need not wait for the disk.
+      const [found] = await Promise.all([this.#tried(() => this.#find()), recorded]);
+      return found;
+    }
     await recorded;
-    await this.#world.leases.take(guess).catch(() => undefined);
+    const found = await leases.takeAndFind(guess, this.spec.name).catch(() => undefined);
+    return found ?? this.#tried(() => this.#find());
   }
 
   /** Turns an error that may pass into an obstacle. */

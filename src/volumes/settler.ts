@@ -3,6 +3,7 @@ import { errorCode, errorText } from '../kit/coded-error.ts';
 import { withDeadline } from '../kit/deadline.ts';
 import type { DatasetId } from '../kit/ids.ts';
 import type { KeyedQueue } from '../kit/keyed-queue.ts';
+import type { Holding } from './holding.ts';
 import type { VolumesWorld } from './volumes-world.ts';
 
 const RETRY: BackoffPolicy = { firstMs: 1_000, factor: 2, longestMs: 30_000 };
@@ -51,14 +52,16 @@ export class Settler {
   async #try(volume: string): Promise<void> {
     const { ledger, leases, mounts } = this.#world;
     const released = ledger.ofVolume(volume).filter((holding) => holding.state === 'releasing');
+    const isDoomed = ({ created, deleteIfCreated }: Holding): boolean => created && deleteIfCreated;
     for (const datasetId of new Set(released.map((holding) => holding.datasetId))) {
       if (ledger.live(datasetId).length > 0) continue;
-      const doomed = released.some((one) => one.datasetId === datasetId && one.created && one.deleteIfCreated);
-      if (doomed) await this.#delete(volume, datasetId);
+      if (released.some((one) => one.datasetId === datasetId && isDoomed(one))) await this.#delete(volume, datasetId);
       await leases.giveUp(datasetId);
       mounts.delete(datasetId);
     }
-    await ledger.remove(...released);
+    // That a volume was kept must be on disk: the next process would try again to delete it, and somebody may use it then.
+    await ledger.remove(...released.filter(isDoomed));
+    ledger.forget(...released.filter((one) => !isDoomed(one)));
   }
 
   /** With the lease ours nobody else can begin to use the volume while it is deleted. */

@@ -50,6 +50,7 @@ function flaky(client: FlockerClient, coin: () => number): Partial<FlockerClient
     createDataset: (...args) => maybe(() => client.createDataset(...args)),
     moveDataset: (...args) => maybe(() => client.moveDataset(...args)),
     acquireLease: (...args) => maybe(() => client.acquireLease(...args)),
+    acquireLeaseAndFind: (...args) => maybe(() => client.acquireLeaseAndFind(...args)),
     releaseLease: (...args) => maybe(() => client.releaseLease(...args)),
   };
 }

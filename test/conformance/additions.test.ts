@@ -1,8 +1,11 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { PATHS } from '../../src/api/paths.ts';
+import type { StorageView } from '../../src/api/storage.ts';
 import { type ClusterRun, clusterRun } from '../support/cluster-run.ts';
 import { DATASETS, expectAnswer, expectRefusal, newId } from '../support/contract-bodies.ts';
 import { startTestControl, type TestControl } from '../support/control.ts';
+import { EventStream } from '../support/event-stream.ts';
+import { storageOf } from '../support/fake-agent.ts';
 import { Member } from '../support/member.ts';
 import { openApiFaults } from '../support/openapi-faults.ts';
 
@@ -103,6 +106,122 @@ describe('GET /v1/inspect/nodes (addition)', () => {
     });
     node.agent.cut();
     await expect.poll(find).toMatchObject({ connected: false });
+  });
+});
+
+describe('GET /v1/state/storage (addition)', () => {
+  const storage = async (): Promise<StorageView> => {
+    const { status, json } = await control.api.get('/v1/state/storage');
+    expect(status).toBe(200);
+    return json as unknown as StorageView;
+  };
+  const poolCalled = async (name: string): Promise<unknown> =>
+    (await storage()).pools.find(({ pool }) => pool === name);
+  const metric = async (start: string): Promise<string[]> => {
+    const { body } = await control.api.raw({ method: 'GET', path: '/metrics' });
+    return body
+      .toString()
+      .split('\n')
+      .filter((line) => line.startsWith(start));
+  };
+  const figures = {
+    total: 1000,
+    available: 600,
+    used: 400,
+    logical: 800,
+    physical: 400,
+    saved_by_compression: 200,
+    saved_by_sharing: null,
+    compression_share: 0.25,
+  };
+
+  it('shows a pool of two nodes once, from what they measured and what was promised', async () => {
+    const pool = newId();
+    const [one, two] = [
+      await Member.start(cluster, await control.certificates.node(), { pool, profiles: ['gold'] }),
+      await Member.start(cluster, await control.certificates.node(), { pool, profiles: ['gold'] }),
+    ];
+    const metadata = { 'clusterhq:flocker:profile': 'gold' };
+    await cluster.create(one.id, { maximum_size: 67108864, metadata });
+    await cluster.create(two.id, { maximum_size: 67108864 });
+    one.agent.send(storageOf({ figures: { ...storageOf().figures, usedBytes: 0, totalBytes: null } }));
+    await expect.poll(() => poolCalled(pool)).toMatchObject({ figures: { total: null, used: 0 } });
+    two.agent.send(storageOf());
+    await expect
+      .poll(() => poolCalled(pool))
+      .toEqual({
+        pool,
+        backend: 'loopback',
+        nodes: [one.id, two.id],
+        measured: expect.stringMatching(/^\d{4}-.*Z$/) as unknown,
+        profiles: [
+          {
+            ...{
+              name: 'gold',
+              media: 'ssd',
+              compression: 'zstd:3',
+              dedup: 'none',
+              replication: null,
+              encryption: false,
+            },
+            ...{ datasets: 1, provisioned: 67108864 },
+          },
+        ],
+        figures: { ...figures, provisioned: 2 * 67108864 },
+      });
+    const { nodes, total } = await storage();
+    expect(nodes).toContainEqual({ uuid: one.id, host: '10.0.0.1', connected: true, pool });
+    // The node of the other tests has measured nothing.
+    expect(total).toMatchObject({ total: null, used: null });
+    expect(await metric(`flocker_pool_used_bytes{pool="${pool}"`)).toEqual([
+      `flocker_pool_used_bytes{pool="${pool}",backend="loopback"} 400`,
+    ]);
+    expect(await metric(`flocker_pool_saved_by_sharing_bytes{pool="${pool}"`)).toEqual([]);
+    expect(await metric(`flocker_profile_provisioned_bytes{pool="${pool}"`)).toEqual([
+      `flocker_profile_provisioned_bytes{pool="${pool}",profile="gold"} 67108864`,
+    ]);
+    expect(await metric(`flocker_profile_datasets{pool="${pool}"`)).toEqual([
+      `flocker_profile_datasets{pool="${pool}",profile="gold"} 1`,
+    ]);
+  });
+
+  it('shows how full a volume is while it is mounted, in inspections and metrics', async () => {
+    const name = `odd "name" \\ ${newId()}`;
+    const id = await cluster.create(node.id, { metadata: { name } });
+    await node.mounts(id);
+    await cluster.shows(id, { status: 'mounted' });
+    expect(await cluster.inspect(id)).not.toHaveProperty('usage');
+    const volumes = [{ datasetId: id, usedBytes: 5, availableBytes: null }];
+    node.agent.send(storageOf({ volumes }));
+    await cluster.shows(id, { usage: { used: 5, available: null } });
+    const labels = `{dataset_id="${id}",name="${name.replace(/["\\]/g, '\\$&')}",node="${node.id}"}`;
+    expect(await metric(`flocker_volume_size_bytes{dataset_id="${id}"`)).toEqual([
+      `flocker_volume_size_bytes${labels} ${2 ** 30}`,
+    ]);
+    expect(await metric(`flocker_volume_used_bytes{dataset_id="${id}"`)).toEqual([
+      `flocker_volume_used_bytes${labels} 5`,
+    ]);
+    expect(await metric(`flocker_volume_available_bytes{dataset_id="${id}"`)).toEqual([]);
+    // A node that has it no more has nothing to say about it.
+    await cluster.remove(id);
+    await node.destroys(id);
+    await cluster.shows(id, { status: 'deleted' });
+    node.agent.send(storageOf({ volumes }));
+    await cluster.heardAll(node.agent);
+    expect(await cluster.inspect(id)).not.toHaveProperty('usage');
+    expect(await metric(`flocker_volume_size_bytes{dataset_id="${id}"`)).toEqual([]);
+  });
+
+  it('is told as an event', async () => {
+    const stream = await EventStream.open(control.restPort, await control.certificates.user('listener'), '/v1/events');
+    const pool = newId();
+    const alone = await Member.start(cluster, await control.certificates.node(), { pool });
+    alone.agent.send(storageOf());
+    await stream.until(() => stream.events.some(({ name }) => name === 'storage'));
+    stream.close();
+    const event = stream.events.find(({ name }) => name === 'storage');
+    expect(event?.data).toEqual(await poolCalled(pool));
+    expect(event?.data).toMatchObject({ pool, nodes: [alone.id], figures });
   });
 });
 

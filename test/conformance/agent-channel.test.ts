@@ -1,9 +1,10 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { LONGEST_MESSAGE_BYTES } from '../../src/api/agent-channel.ts';
+import type { StorageView } from '../../src/api/storage.ts';
 import { type ClusterRun, clusterRun } from '../support/cluster-run.ts';
 import { newId } from '../support/contract-bodies.ts';
 import { startTestControl, type TestControl } from '../support/control.ts';
-import { FakeAgent, helloOf, mountedState, type NodeCredentials } from '../support/fake-agent.ts';
+import { FakeAgent, helloOf, mountedState, type NodeCredentials, storageOf } from '../support/fake-agent.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 
 const clock = new ManualClock();
@@ -49,6 +50,7 @@ describe('a connection of an agent', () => {
     ['hello without its parts', { kind: 'hello', protocol: 1 }],
     ['hello with a name that is too long', helloOf({ host: 'x'.repeat(257) })],
     ['a report before hello', { kind: 'report', reports: [] }],
+    ['figures of storage before hello', storageOf()],
     ['orders', { kind: 'orders', full: true, orders: [], withdrawn: [] }],
     ['bytes', Buffer.from([0xff, 0x00])],
   ])('is closed for %s, and nothing is done', async (_, message) => {
@@ -77,6 +79,25 @@ describe('a connection of an agent', () => {
     agent.send({ kind: 'report', reports: [good] });
     await agent.closed();
     expect(await cluster.state(id)).toEqual([]);
+  });
+
+  it.each([
+    ['bytes below zero', { figures: { ...storageOf().figures, usedBytes: -1 } }],
+    ['half a byte', { figures: { ...storageOf().figures, usedBytes: 0.5 } }],
+    ['a figure less', { figures: {} }],
+    ['a medium that there is not', { profiles: [{ ...storageOf().profiles[0], media: 'tape' }] }],
+    ['no copy of its blocks', { profiles: [{ ...storageOf().profiles[0], replication: 0 }] }],
+    ['a volume that is no UUID', { volumes: [{ datasetId: '../..', usedBytes: 1, availableBytes: 1 }] }],
+  ])('is closed for storage with %s, and none of the message counts', async (_, fields) => {
+    const pool = newId();
+    const agent = await cluster.join(node, { pool });
+    agent.send({ ...storageOf(), ...fields });
+    await agent.closed();
+    const { pools } = (await control.api.get('/v1/state/storage')).json as unknown as StorageView;
+    expect(pools.find((candidate) => candidate.pool === pool)).toMatchObject({
+      measured: null,
+      figures: { used: null },
+    });
   });
 
   it('is closed for a second hello', async () => {

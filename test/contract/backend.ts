@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Backend } from '../../src/agent/backends/backend.ts';
 import { teardownNode } from '../../src/agent/backends/teardown.ts';
 import { type DatasetId, newDatasetId } from '../../src/kit/ids.ts';
+import { expectSoundFigures } from './backend-figures.ts';
 import { growthContract } from './backend-growth.ts';
 import { snapshotContract } from './backend-snapshots.ts';
 import { BackendWorld, type WorldPlace } from './backend-world.ts';
@@ -396,6 +397,14 @@ export function backendContract(name: string, subject: BackendSubject): void {
       await create(a, id);
       await expect(a.attach(id, aborted)).rejects.toBe(reason);
       expect((await a.discover(id)).kind).toBe('detached');
+    });
+
+    it('says what its pool is like, and how full it and its mounted volumes are, as far as it can tell', async () => {
+      const id = newDatasetId(randomUUID);
+      await create(a, id);
+      expect(await a.usage?.(id, signalOf())).toBeUndefined();
+      await mounted(a, id);
+      await expectSoundFigures(a, id, signalOf());
     });
 
     it('tears a node down to what its pool remembers', async () => {

@@ -1,18 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Condition, FlockerClient, NewDataset } from '../../src/client/flocker-client.ts';
+import type { StorageClient } from '../../src/client/storage-client.ts';
 import { type DatasetId, type NodeId, parseDatasetId, parseNodeId } from '../../src/kit/ids.ts';
 import { PROFILE_KEY } from '../../src/model/dataset.ts';
-import {
-  growthAndSnapshotsContract,
-  noGrowthNorSnapshotsContract,
-  type StorageWorld,
-  type VolumeStorage,
-} from './storage-client.ts';
+import { growthAndSnapshotsContract, noGrowthNorSnapshotsContract, type StorageWorld } from './storage-client.ts';
 
 /** A cluster to run the suite against. */
 export interface FlockerWorld {
-  readonly client: FlockerClient & VolumeStorage;
+  readonly client: FlockerClient & StorageClient;
   /** A new node that reports and mounts what is configured onto it. */
   addNode(): Promise<NodeId>;
   /** The era that the node reported. */
@@ -88,6 +84,27 @@ export function flockerClientContract(
         const inspection = datasets?.find(({ configuration }) => configuration.dataset_id === id);
         expect(inspection).toMatchObject({ status: 'mounted', state: { primary: here }, problem: null });
         expect(datasets?.length).toBe((await client.listDatasets(soon())).datasets.length);
+      });
+
+      it('tells the state of its storage where the server has the addition', async () => {
+        if (!(await client.hasAdditions(soon()))) {
+          await expect(client.storageState(soon())).rejects.toMatchObject({ code: 'not_supported' });
+          return;
+        }
+        const id = await make({ metadata: { [PROFILE_KEY]: 'gold' } });
+        await client.waitUntilMounted(id, here, ignore, soon());
+        const measured = async (): Promise<(string | null)[]> =>
+          (await client.storageState(soon())).pools.map((pool) => pool.measured);
+        await expect.poll(measured, { timeout: 20_000 }).not.toContain(null);
+        const { pools, nodes, total } = await client.storageState(soon());
+        const node = nodes.find(({ uuid }) => uuid === here);
+        const pool = must(pools.find((candidate) => candidate.pool === node?.pool));
+        expect(pool.nodes).toEqual(expect.arrayContaining([here, there]));
+        const gold = must(pool.profiles.find(({ name }) => name === 'gold'));
+        expect(gold.datasets).toBe(1);
+        expect(gold.provisioned).toBe(SIZE_BYTES);
+        expect(pool.figures.provisioned).toBeGreaterThanOrEqual(SIZE_BYTES);
+        expect(total.provisioned).toBeGreaterThanOrEqual(pool.figures.provisioned);
       });
 
       it('knows a node by its era, and no other', async () => {
@@ -238,6 +255,21 @@ export function flockerClientContract(
         await client.releaseLease(datasetId, soon());
         await expect(client.releaseLease(datasetId, soon())).rejects.toMatchObject({ code: 'not_found' });
         await client.acquireLease({ datasetId, nodeId: there, expiresSeconds: 60 }, soon());
+        await client.releaseLease(datasetId, soon());
+      });
+
+      it('are taken and a name looked up in one request where the server can', async () => {
+        const name = `förståelse ${randomUUID()}`;
+        const datasetId = await make({ metadata: { name } });
+        const lease = { datasetId, nodeId: here, expiresSeconds: 60 };
+        const found = await client.acquireLeaseAndFind(lease, name, soon());
+        expect(found?.datasets.map((one) => one.dataset_id)).toEqual(
+          (await client.hasAdditions(soon())) ? [datasetId] : undefined,
+        );
+        expect((await client.listLeases(soon())).map((one) => one.dataset_id)).toContain(datasetId);
+        await expect(client.acquireLeaseAndFind({ ...lease, nodeId: there }, name, soon())).rejects.toMatchObject({
+          code: 'lease_held',
+        });
         await client.releaseLease(datasetId, soon());
       });
 

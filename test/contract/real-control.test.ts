@@ -6,6 +6,7 @@ import { openBackend } from '../../src/agent/backends/open-backend.ts';
 import { ControlLink } from '../../src/agent/control-link.ts';
 import { Convergence } from '../../src/agent/convergence.ts';
 import { SnapshotConvergence } from '../../src/agent/snapshot-convergence.ts';
+import { StorageWatch } from '../../src/agent/storage-watch.ts';
 import { connectFlocker } from '../../src/client/connect-flocker.ts';
 import { systemClock } from '../../src/kit/clock.ts';
 import type { NodeId } from '../../src/kit/ids.ts';
@@ -65,10 +66,15 @@ async function startNode(control: TestControl, { pool, nodeId, tls, era }: NodeP
     report: (report) => link.reportSnapshot(report),
     ...surroundings,
   });
+  const storage: StorageWatch = new StorageWatch({
+    ...{ backend, mounted: () => convergence.mounted(), paceMs: 1_000, ...surroundings },
+    send: (report) => link.tellStorage(report),
+  });
   await convergence.start();
   const identity = { era, version: 'test', backend: backend.kind, pool: backend.pool, profiles: backend.profiles };
   const link = new ControlLink({
-    ...{ hostname: '127.0.0.1', port: control.agentPort, address: undefined, identity, tls, convergence, snapshots },
+    ...{ hostname: '127.0.0.1', port: control.agentPort, address: undefined, identity, tls },
+    ...{ convergence, snapshots, storage },
     ...surroundings,
   });
   link.start();

@@ -10,6 +10,7 @@ import {
   type Report,
   type SnapshotOrder,
   type SnapshotReport,
+  type StorageReport,
 } from '../../src/api/agent-channel.ts';
 import { frameText } from '../../src/kit/frame-text.ts';
 import type { NodeId } from '../../src/kit/ids.ts';
@@ -31,6 +32,27 @@ export function helloOf(fields: Partial<Hello> = {}): Hello {
     pool: 'pool-a',
     profiles: [],
     has: [],
+    ...fields,
+  };
+}
+
+/** Figures of a pool of a thousand bytes with one profile. */
+export function storageOf(fields: Partial<StorageReport> = {}): StorageReport {
+  return {
+    kind: 'storage',
+    profiles: [
+      { name: 'gold', media: 'ssd', compression: 'zstd:3', dedup: 'none', replication: null, encryption: false },
+    ],
+    figures: {
+      totalBytes: 1000,
+      availableBytes: 600,
+      usedBytes: 400,
+      logicalBytes: 800,
+      physicalBytes: 400,
+      compressionSavedBytes: 200,
+      sharedSavedBytes: null,
+    },
+    volumes: [],
     ...fields,
   };
 }

@@ -61,6 +61,16 @@ export class BackendSettings {
     throw this.#bad(key, `a whole number from ${least} to ${most}`);
   }
 
+  /** A whole number above 0. */
+  count(key: string): number | undefined {
+    const value = this.#value(key);
+    if (value === undefined) return undefined;
+    if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 1) {
+      throw this.#bad(key, 'a whole number above 0');
+    }
+    return value;
+  }
+
   /** True or false. */
   flag(key: string): boolean | undefined {
     const value = this.#value(key);

@@ -37,7 +37,24 @@ describe('openBackend', () => {
     [{ backend: 'loopback', profiles: { gold: { disk: 'ssd' } } }, 'unknown key dataset.profiles.gold.disk'],
     [
       { backend: 'directory', profiles: { gold: { filesystem: 'xfs' } } },
-      'dataset.profiles.gold.filesystem; it takes none',
+      'dataset.profiles.gold.filesystem; known are media',
+    ],
+    [{ backend: 'loopback', media: 'tape' }, 'dataset.media must be one of ssd, hdd, nvme, not "tape"'],
+    [
+      { backend: 'directory', profiles: { gold: { replication: 0 } } },
+      'dataset.profiles.gold.replication must be a whole number above 0, not 0',
+    ],
+    [
+      { backend: 'directory', profiles: { gold: { replication: '2' } } },
+      'dataset.profiles.gold.replication must be a whole number above 0, not "2"',
+    ],
+    [
+      { backend: 'loopback', profiles: { gold: { encryption: 'luks' } } },
+      'dataset.profiles.gold.encryption must be true or false, not "luks"',
+    ],
+    [
+      { backend: 'loopback', profiles: { gold: { dedup: 'yes' } } },
+      'dataset.profiles.gold.dedup must be one of none, offline, inline, not "yes"',
     ],
     [{ backend: 'btrfs', device: '/dev/x' }, 'exactly one of dataset.root_path'],
     [{ backend: 'btrfs', root_path: undefined }, 'exactly one of dataset.root_path'],

@@ -11,6 +11,7 @@ import { BTRFS_KEYS, readBtrfsSettings } from './btrfs/settings.ts';
 import { openDirectory } from './directory/directory.ts';
 import type { LoopbackProfile } from './loopback/image-plan.ts';
 import { openLoopback } from './loopback/loopback.ts';
+import { MEDIA, readStatedTraits, STATED_KEYS } from './statements.ts';
 
 export interface BackendSurroundings {
   /** Volumes appear at `<mountRoot>/<dataset id>`. */
@@ -24,7 +25,15 @@ export interface BackendSurroundings {
 
 /** Profiles that exist when the operator names none; Flocker's clients expect these three (contract 1.10). */
 const DEFAULT_PROFILES = ['gold', 'silver', 'bronze'];
-const COMMON_KEYS = ['backend', 'root_path', 'default_size', 'allocation_unit', 'profiles', 'compute_instance_id'];
+const COMMON_KEYS = [
+  'backend',
+  'root_path',
+  'default_size',
+  'allocation_unit',
+  'profiles',
+  'compute_instance_id',
+  'media',
+];
 
 /**
  * Opens the backend that the `dataset` section of `agent.yml` names. Fails with a {@link BackendSettingsError} that
@@ -45,6 +54,7 @@ export async function openBackend(
     clock: surroundings.clock ?? systemClock,
     newUuid: surroundings.newUuid ?? randomUUID,
     log: surroundings.log ?? silentLogger,
+    statements: { media: settings.choice('media', MEDIA), profiles: readProfiles(settings, readStatedTraits) },
   };
   switch (backend) {
     case undefined:
@@ -81,12 +91,12 @@ function readProfiles<Profile extends object>(
 }
 
 function loopbackProfile(profile: BackendSettings): LoopbackProfile {
-  profile.requireOnly(['filesystem']);
+  profile.requireOnly(['filesystem', ...STATED_KEYS]);
   const filesystem = profile.choice('filesystem', FILESYSTEM_TYPES);
   return filesystem === undefined ? {} : { filesystem };
 }
 
 function directoryProfile(profile: BackendSettings): object {
-  profile.requireOnly([]);
+  profile.requireOnly(STATED_KEYS);
   return {};
 }

@@ -6,11 +6,28 @@ import type { Clock } from '../../kit/clock.ts';
 import { type DatasetId, derivedUuid, type NewUuid, type NodeId, parseNodeId, type SnapshotId } from '../../kit/ids.ts';
 import { DEFAULT_SIZE_BYTES, PROFILE_KEY } from '../../model/dataset.ts';
 import { type Lease, leaseExpired } from '../../model/lease.ts';
+import type { PoolReport } from '../../model/storage-state.ts';
 import { needsAction, type ProblemCode } from '../../model/volume-state.ts';
 import { FakeSnapshots } from './fake-snapshots.ts';
 
 /** The one profile that no node of the fake has. */
 export const NO_SUCH_PROFILE = 'no-such';
+
+/** A pool with Flocker's three profiles, nothing else known of it. */
+export const UNKNOWN_POOL: PoolReport = {
+  profiles: ['gold', 'silver', 'bronze'].map((name) => ({
+    ...{ name, media: null, compression: null, dedup: null, replication: null, encryption: null },
+  })),
+  figures: {
+    totalBytes: null,
+    availableBytes: null,
+    usedBytes: null,
+    logicalBytes: null,
+    physicalBytes: null,
+    compressionSavedBytes: null,
+    sharedSavedBytes: null,
+  },
+};
 
 type Storage = { kind: 'unmade' } | { kind: 'held'; node: NodeId } | { kind: 'free' } | { kind: 'gone' };
 
@@ -28,6 +45,8 @@ export interface FakeDataset {
 /** Datasets, nodes and leases in memory, with nodes that mount and let go one step per tick, as a real cluster would. */
 export class FakeCluster {
   readonly datasets = new Map<DatasetId, FakeDataset>();
+  /** What all nodes say of the one pool there is. */
+  storage: PoolReport = UNKNOWN_POOL;
   readonly snapshots: FakeSnapshots;
   readonly #nodes = new Set<NodeId>();
   readonly #leases = new Map<DatasetId, Lease>();

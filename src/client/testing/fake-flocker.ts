@@ -7,14 +7,21 @@ import { type Clock, systemClock } from '../../kit/clock.ts';
 import { orAbort } from '../../kit/deadline.ts';
 import { type DatasetId, type NewUuid, type NodeId, newDatasetId } from '../../kit/ids.ts';
 import { nameOf } from '../../model/dataset.ts';
-import { ClientError, type Condition, type FlockerClient, type NewDataset } from '../flocker-client.ts';
+import {
+  ClientError,
+  type Condition,
+  type FlockerClient,
+  type FoundDatasets,
+  type LeaseRequest,
+  type NewDataset,
+} from '../flocker-client.ts';
 import { goneIn, mountedIn, mountsAmong } from '../judgements.ts';
 import { onChange } from '../passing.ts';
 import type { StorageClient } from '../storage-client.ts';
 import { FakeCluster, type FakeDataset } from './fake-cluster.ts';
 import { fakeStorageClient } from './fake-storage-client.ts';
 
-type FakeClient = FlockerClient & Omit<StorageClient, 'storageState'>;
+type FakeClient = FlockerClient & StorageClient;
 
 /** A cluster in memory and a client of it. `{...client, acquireLease: …}` puts a fault into one method. */
 export interface FakeFlocker {
@@ -67,17 +74,22 @@ function fakeClient(cluster: FakeCluster, newUuid: NewUuid, additions: boolean):
     });
     return orAbort(waited, signal).finally(() => stop());
   };
+  const named = (name: string): FoundDatasets => ({
+    datasets: configurations(cluster).filter((found) => !found.deleted && nameOf(found.metadata) === name),
+    mounted: mountsAmong(additions ? inspections(cluster) : []),
+    ifUnchanged: additions ? { kind: 'nameUnused', name } : { kind: 'tag', tag: cluster.tag },
+  });
+  const takeLease = ({ datasetId, nodeId, expiresSeconds }: LeaseRequest): void => {
+    const held = cluster.leaseOf(datasetId);
+    if (held !== undefined && held.nodeId !== nodeId) throw new ClientError('lease_held', DESCRIPTIONS.leaseHeld);
+    cluster.putLease(datasetId, nodeId, expiresSeconds);
+  };
   return {
     ...fakeStorageClient({ cluster, additions, answer, wait }),
     version: (signal) => answer(signal, () => '1.15.0'),
     hasAdditions: (signal) => answer(signal, () => additions),
     listDatasets: (signal) => answer(signal, () => ({ datasets: configurations(cluster), tag: cluster.tag })),
-    findByName: (name, signal) =>
-      answer(signal, () => ({
-        datasets: configurations(cluster).filter((found) => !found.deleted && nameOf(found.metadata) === name),
-        mounted: mountsAmong(additions ? inspections(cluster) : []),
-        ifUnchanged: additions ? { kind: 'nameUnused', name } : { kind: 'tag', tag: cluster.tag },
-      })),
+    findByName: (name, signal) => answer(signal, () => named(name)),
     createDataset: (dataset, condition, signal) =>
       answer(signal, () => {
         if (condition.kind === 'nameUnused' && !additions) throw badRequest('This server knows no condition on names');
@@ -118,11 +130,11 @@ function fakeClient(cluster: FakeCluster, newUuid: NewUuid, additions: boolean):
         return node;
       }),
     listLeases: (signal) => answer(signal, () => cluster.leases()),
-    acquireLease: ({ datasetId, nodeId, expiresSeconds }, signal) =>
+    acquireLease: (lease, signal) => answer(signal, () => takeLease(lease)),
+    acquireLeaseAndFind: (lease, name, signal) =>
       answer(signal, () => {
-        const held = cluster.leaseOf(datasetId);
-        if (held !== undefined && held.nodeId !== nodeId) throw new ClientError('lease_held', DESCRIPTIONS.leaseHeld);
-        cluster.putLease(datasetId, nodeId, expiresSeconds);
+        takeLease(lease);
+        return additions ? named(name) : undefined;
       }),
     releaseLease: (id, signal) =>
       answer(signal, () => {

@@ -6,6 +6,7 @@ import { ClientError } from '../flocker-client.ts';
 import { grownIn, snapshotGoneIn, snapshotReadyIn } from '../judgements.ts';
 import type { StorageClient } from '../storage-client.ts';
 import type { FakeCluster, FakeDataset } from './fake-cluster.ts';
+import { fakeStorageView } from './fake-storage.ts';
 
 const resizeBody = Compile(ResizeDatasetBody);
 
@@ -16,13 +17,8 @@ interface FakeStorageParts {
   readonly wait: <T>(look: () => T | undefined, signal: AbortSignal) => Promise<T>;
 }
 
-/** Growth and snapshots of the fake cluster. */
-export function fakeStorageClient({
-  cluster,
-  additions,
-  answer,
-  wait,
-}: FakeStorageParts): Omit<StorageClient, 'storageState'> {
+/** {@link StorageClient} of the fake cluster. */
+export function fakeStorageClient({ cluster, additions, answer, wait }: FakeStorageParts): StorageClient {
   const { snapshots } = cluster;
   const supported = <T>(signal: AbortSignal, reply: () => T): Promise<T> =>
     answer(signal, () => {
@@ -34,6 +30,7 @@ export function fakeStorageClient({
     return wait(look, signal);
   };
   return {
+    storageState: (signal) => supported(signal, () => fakeStorageView(cluster)),
     resizeDataset: (id, maximumSizeBytes, signal) =>
       supported(signal, () => {
         if (!resizeBody.Check({ maximum_size: maximumSizeBytes })) {

@@ -3,12 +3,21 @@ import { text } from 'node:stream/consumers';
 import { Compile } from 'typebox/compile';
 import { CreateDatasetBody, MoveDatasetBody } from '../../api/datasets.ts';
 import { DESCRIPTIONS } from '../../api/errors.ts';
+import type { DatasetInspection } from '../../api/inspection.ts';
 import { LeaseBody } from '../../api/leases.ts';
-import { IF_NAME_UNUSED_HEADER, IF_TAG_HEADER, PATHS, TAG_HEADER } from '../../api/paths.ts';
+import {
+  FIND_NAME_HEADER,
+  FOUND_HEADER,
+  IF_NAME_UNUSED_HEADER,
+  IF_TAG_HEADER,
+  PATHS,
+  TAG_HEADER,
+} from '../../api/paths.ts';
 import { type DatasetId, type NodeId, parseDatasetId, parseNodeId, parseSnapshotId } from '../../kit/ids.ts';
 import { nameOf } from '../../model/dataset.ts';
 import { ClientError, type ClientErrorCode, type Condition } from '../flocker-client.ts';
 import type { TlsIdentity } from '../tls-identity.ts';
+import type { FakeCluster } from './fake-cluster.ts';
 import type { FakeFlocker } from './fake-flocker.ts';
 import { html404, listen, type Routes, sendJson, type TestListener } from './https-listener.ts';
 import { serveFakeStorage, streamFakeSnapshot } from './serve-fake-storage.ts';
@@ -88,6 +97,10 @@ function originalRoutes({ client, cluster }: FakeFlocker): Readonly<Record<strin
       const [datasetId, nodeId] = [datasetOf(lease.dataset_id), nodeOf(lease.node_uuid)];
       const status = cluster.leaseOf(datasetId) === undefined ? 201 : 200;
       await client.acquireLease({ datasetId, nodeId, expiresSeconds: lease.expires }, now);
+      const name = request.headers[FIND_NAME_HEADER];
+      if (typeof name === 'string' && (await client.hasAdditions(now))) {
+        response.setHeader(FOUND_HEADER, JSON.stringify(inspectNamed(cluster, decodeURIComponent(name))));
+      }
       sendJson(response, status, lease);
     },
     [`DELETE ${PATHS.leases}/*`]: async (_, response, id) => {
@@ -99,23 +112,18 @@ function originalRoutes({ client, cluster }: FakeFlocker): Readonly<Record<strin
 }
 
 function addedRoutes(fake: FakeFlocker): Readonly<Record<string, Handler>> {
-  const { cluster } = fake;
+  const { client, cluster } = fake;
   const query = (request: IncomingMessage): URLSearchParams => new URL(request.url ?? '', 'https://x').searchParams;
   return {
     [`GET ${PATHS.inspectNodes}`]: (_, response) => {
       const nodes = cluster.nodes.map((node) => cluster.inspectNode(node));
       return Promise.resolve(sendJson(response, 200, nodes));
     },
+    [`GET ${PATHS.storage}`]: async (_, response) =>
+      sendJson(response, 200, await client.storageState(AbortSignal.timeout(600_000))),
     [`GET ${PATHS.inspectDatasets}`]: (request, response) => {
       const name = query(request).get('name');
-      const named = [...cluster.datasets.values()].filter(
-        ({ configuration }) => name === null || (!configuration.deleted && nameOf(configuration.metadata) === name),
-      );
-      sendJson(
-        response,
-        200,
-        named.map((dataset) => cluster.inspect(dataset)),
-      );
+      sendJson(response, 200, inspectNamed(cluster, name));
       return Promise.resolve();
     },
     [`GET ${PATHS.events}`]: (request, response) => {
@@ -142,6 +150,12 @@ function addedRoutes(fake: FakeFlocker): Readonly<Record<string, Handler>> {
       return Promise.resolve();
     },
   };
+}
+
+function inspectNamed(cluster: FakeCluster, name: string | null): DatasetInspection[] {
+  return [...cluster.datasets.values()]
+    .filter(({ configuration }) => name === null || (!configuration.deleted && nameOf(configuration.metadata) === name))
+    .map((dataset) => cluster.inspect(dataset));
 }
 
 function conditionOf(request: IncomingMessage): Condition {

@@ -2,16 +2,28 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { CreateDatasetBody, DatasetConfiguration, MoveDatasetBody } from '../../api/datasets.ts';
 import { ErrorBody } from '../../api/errors.ts';
+import type { DatasetInspection } from '../../api/inspection.ts';
 import { LeaseBody } from '../../api/leases.ts';
-import { IF_NAME_UNUSED_HEADER, IF_TAG_HEADER, PATHS, TAG_HEADER } from '../../api/paths.ts';
+import {
+  FIND_NAME_HEADER,
+  FOUND_HEADER,
+  IF_NAME_UNUSED_HEADER,
+  IF_TAG_HEADER,
+  PATHS,
+  TAG_HEADER,
+} from '../../api/paths.ts';
 import { ResizeDatasetBody } from '../../api/snapshots.ts';
 import type { Clock } from '../../kit/clock.ts';
 import type { ControlService } from '../control-service.ts';
 import { type Conditions, configurationOf, type Reply, unmetCondition } from '../decide-datasets.ts';
 import { leaseBody } from '../decide-leases.ts';
+import { inspectionOf } from '../views.ts';
+import { escapeNonAscii } from './contract-replies.ts';
 
 const DatasetPath = Type.Object({ dataset_id: Type.String() });
 const refusals = { '4xx': ErrorBody };
+/** Clients take 16 KiB of headers, and other servers between may take less. */
+const LONGEST_FOUND_HEADER = 6 * 2 ** 10;
 
 /** Desired state: datasets and leases (contract 1.4, 1.6, 1.9). */
 export function configurationRoutes(app: FastifyInstance, service: ControlService, clock: Clock): void {
@@ -105,13 +117,29 @@ export function configurationRoutes(app: FastifyInstance, service: ControlServic
         response: { 200: LeaseBody, 201: LeaseBody, ...refusals },
       },
     },
-    async (request, reply) => send(reply, await service.acquireLease(request.body)),
+    async (request, reply) => {
+      const leased = await service.acquireLease(request.body);
+      const name = request.headers[FIND_NAME_HEADER];
+      if (leased.status < 300 && typeof name === 'string') {
+        const found = await service.read(() => inspectNamed(service, clock, decodeName(name)));
+        const text = escapeNonAscii(JSON.stringify(found));
+        if (text.length <= LONGEST_FOUND_HEADER) reply.header(FOUND_HEADER, text);
+      }
+      return send(reply, leased);
+    },
   );
   app.delete<{ Params: { dataset_id: string } }>(
     `${PATHS.leases}/:dataset_id`,
     { schema: { summary: 'End a lease', params: DatasetPath, response: { 200: LeaseBody, ...refusals } } },
     async (request, reply) => send(reply, await service.releaseLease(request.params.dataset_id)),
   );
+}
+
+function inspectNamed(service: ControlService, clock: Clock, name: string): DatasetInspection[] {
+  const { deployment, cluster } = service;
+  return deployment
+    .named(name)
+    .map((dataset) => inspectionOf(dataset, deployment.lease(dataset.id), cluster, clock.wallMs()));
 }
 
 function conditionsOf(request: FastifyRequest): Conditions {

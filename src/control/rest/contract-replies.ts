@@ -139,6 +139,6 @@ function methodsFor(path: string, methodsByPath: ReadonlyMap<string, ReadonlySet
 }
 
 /** JSON with everything outside ASCII as \u escapes, as the original wrote it. */
-function escapeNonAscii(json: string): string {
+export function escapeNonAscii(json: string): string {
   return json.replace(/[\u0080-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }

@@ -24,7 +24,7 @@ export function eventsRoute(app: FastifyInstance, service: ControlService, clock
     {
       schema: {
         summary: 'Server-sent events (addition)',
-        description: 'Event names: dataset, node, snapshot, reset. Resume with Last-Event-ID.',
+        description: 'Event names: dataset, node, snapshot, storage, reset. Resume with Last-Event-ID.',
         querystring: EventsQuery,
         response: {
           200: { description: 'Events', content: { 'text/event-stream': { schema: { type: 'string' } } } },

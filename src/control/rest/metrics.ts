@@ -1,6 +1,8 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { processUsage } from '../../kit/process-usage.ts';
 import type { ControlService } from '../control-service.ts';
+import { storageMetrics } from './storage-metrics.ts';
+import { volumeMetrics } from './volume-metrics.ts';
 
 /** Figures of one control service for Prometheus. */
 export interface ControlMetrics {
@@ -53,8 +55,12 @@ export function controlMetrics(service: ControlService): ControlMetrics {
     count([...service.cluster.nodes()].filter(({ connected }) => connected)),
   );
   gauge('flocker_control_event_streams', 'Event streams open', () => service.events.subscribers);
+  const readStorage = storageMetrics(registry, service);
   return {
-    page: () => registry.metrics(),
+    page: async () => {
+      readStorage();
+      return `${await registry.metrics()}${await volumeMetrics(service)}`;
+    },
     contentType: registry.contentType,
     observeRequest: (method, route, status, seconds) => requests.observe({ method, route, status }, seconds),
   };

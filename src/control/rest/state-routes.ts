@@ -5,10 +5,12 @@ import { DESCRIPTIONS, ErrorBody } from '../../api/errors.ts';
 import { DatasetInspection, InspectDatasetsQuery } from '../../api/inspection.ts';
 import { NodeByEra, NodeInspection, NodeState } from '../../api/nodes.ts';
 import { PATHS } from '../../api/paths.ts';
+import { StorageView } from '../../api/storage.ts';
 import type { Clock } from '../../kit/clock.ts';
 import { parseAnyUuid, parseDatasetId } from '../../kit/ids.ts';
 import type { Dataset } from '../../model/dataset.ts';
 import type { ControlService } from '../control-service.ts';
+import { storageView } from '../storage-view.ts';
 import { inspectionOf, nodeInspection, nodeState, stateOf } from '../views.ts';
 
 /** Version answered by `GET /v1/version`: the release of Flocker whose API this is. Clients read it as free text. */
@@ -80,6 +82,16 @@ export function stateRoutes(app: FastifyInstance, service: ControlService, clock
       },
     },
     async () => service.read(() => [...cluster.nodes()].map(nodeInspection)),
+  );
+  app.get(
+    PATHS.storage,
+    {
+      schema: {
+        summary: 'Pools, their profiles and figures (addition)',
+        response: { 200: StorageView },
+      },
+    },
+    async () => service.read(() => storageView(deployment, cluster)),
   );
 }
 

@@ -158,6 +158,15 @@ describe.skipIf(skip !== null)(`btrfs${skip ?? ''}`, () => {
     return (await Promise.all(texts)).reduce((sum, text) => sum + text.length, 0);
   };
 
+  it('does not call negative what overwriting costs', async () => {
+    const id = await mounted(64 * MIB);
+    await writeFile(path(id, 'file'), randomBytes(16 * MIB), { flush: true });
+    await run('dd', ['if=/dev/urandom', `of=${path(id, 'file')}`, 'bs=1M', 'count=8', 'conv=notrunc,fsync']);
+    const { referenced, uncompressed } = await compsize(path(id));
+    expect(referenced).toBeLessThan(uncompressed);
+    expect(await measured()).toMatchObject({ sharedSavedBytes: 0, compressionSavedBytes: 0 });
+  });
+
   it('grows while it is mounted', async () => {
     const id = await mounted(8 * MIB);
     await expect(writeFile(path(id, 'big'), randomBytes(12 * MIB))).rejects.toThrow(/-122|EDQUOT/);

@@ -19,6 +19,7 @@ import { explainFailure } from '../backend-failure.ts';
 import { PoolLayout } from '../pool-layout.ts';
 import type { PoolSnapshots } from '../pool-snapshots.ts';
 import { PoolSteps } from '../pool-steps.ts';
+import type { Statements } from '../statements.ts';
 import { planVolume, requireSize, type VolumeDefaults, wholeUnits } from '../volume-plan.ts';
 import { readVolumeRecord, type VolumeRecord, writeFirstVolumeRecord, writeVolumeRecord } from '../volume-record.ts';
 import { describeBtrfs, poolSubvolumes } from './pool-report.ts';
@@ -36,6 +37,7 @@ export interface BtrfsOptions extends VolumeDefaults<BtrfsProfile>, BtrfsSetting
   readonly mountRoot: string;
   /** Name of this node in the pool; the same after every restart. */
   readonly instance: string;
+  readonly statements: Statements;
   readonly clock: Clock;
   readonly newUuid: NewUuid;
   readonly log: Logger;
@@ -71,7 +73,8 @@ export async function openBtrfs(options: BtrfsOptions): Promise<Backend> {
     const mounts = new VolumeMounts(kernel, btrfs, quota, await realpath(mountRoot));
     return new BtrfsBackend(options, {
       ...{ kernel, btrfs, opened, layout, steps, quota, snapshots, mounts, mountRoot: await realpath(mountRoot) },
-      report: (signal) => describeBtrfs({ rootPath: layout.rootPath, space, walk, profiles: options.profiles }, signal),
+      report: (signal) =>
+        describeBtrfs({ layout, space, walk, profiles: options.profiles, statements: options.statements }, signal),
     });
   });
 }

@@ -3,8 +3,11 @@ import { join } from 'node:path';
 import type { PoolReport } from '../../../model/storage-state.ts';
 import type { Btrfs } from '../../host/btrfs.ts';
 import type { BtrfsSpace } from '../../host/btrfs-space.ts';
+import { mediaOf } from '../../host/media.ts';
 import { readMountTable } from '../../host/mount-table.ts';
 import { locate } from '../../host/storage-users.ts';
+import type { PoolLayout } from '../pool-layout.ts';
+import { type Statements, traitsOf } from '../statements.ts';
 import type { SavingsWalk } from './savings-walk.ts';
 import type { BtrfsProfile } from './settings.ts';
 import { bytesPath } from './subvolumes.ts';
@@ -13,9 +16,11 @@ import { bytesPath } from './subvolumes.ts';
 const DEFAULT_ZSTD_LEVEL = 3;
 /** Of one look, most of it in the kernel and off the main thread. */
 const WALK_BUDGET_MS = 100;
+const UNSTATED = { compression: null, dedup: 'offline', encryption: null } as const;
 
 export interface ReportSources {
-  readonly rootPath: string;
+  readonly layout: PoolLayout;
+  readonly statements: Statements;
   readonly space: BtrfsSpace;
   readonly walk: SavingsWalk;
   readonly profiles: Readonly<Record<string, BtrfsProfile>>;
@@ -23,26 +28,29 @@ export interface ReportSources {
 
 /** What the pool is like and how full it is. */
 export async function describeBtrfs(sources: ReportSources, signal: AbortSignal): Promise<PoolReport> {
-  const { rootPath, space, walk, profiles } = sources;
-  const [sizes, copies, level] = await Promise.all([statfs(rootPath), space.dataCopies(), zstdLevel(rootPath)]);
+  const { layout, statements, space, walk, profiles } = sources;
+  const { rootPath } = layout;
+  signal.throwIfAborted();
+  // Else the figures would be those of whatever is below a pool that is not mounted.
+  await layout.verify();
+  const looks = [statfs(rootPath), space.dataCopies(), zstdLevel(rootPath), mediaOf(rootPath)] as const;
+  const [sizes, replication, level, media] = await Promise.all(looks);
   const savings = await walk.advance(WALK_BUDGET_MS, signal);
   return {
-    profiles: Object.entries(profiles).map(([name, { compression }]) => ({
-      name,
-      media: null,
-      compression: compression === 'zstd' ? `zstd:${level}` : compression,
-      dedup: 'offline',
-      replication: copies,
-      encryption: null,
-    })),
+    // The compression is a setting, known better than by what the operator calls it.
+    profiles: traitsOf(statements, { ...UNSTATED, media, replication }).map((traits) => {
+      const compression = profiles[traits.name]?.compression ?? null;
+      return { ...traits, compression: compression === 'zstd' ? `zstd:${level}` : compression };
+    }),
     figures: {
       totalBytes: sizes.blocks * sizes.bsize,
       availableBytes: sizes.bavail * sizes.bsize,
       usedBytes: (sizes.blocks - sizes.bfree) * sizes.bsize,
       logicalBytes: savings?.referencedBytes ?? null,
       physicalBytes: savings?.storedBytes ?? null,
-      compressionSavedBytes: savings === null ? null : savings.uncompressedBytes - savings.storedBytes,
-      sharedSavedBytes: savings === null ? null : savings.referencedBytes - savings.uncompressedBytes,
+      compressionSavedBytes: savings === null ? null : Math.max(0, savings.uncompressedBytes - savings.storedBytes),
+      // Overwritten parts of an extent stay stored with it, which can outweigh what is shared.
+      sharedSavedBytes: savings === null ? null : Math.max(0, savings.referencedBytes - savings.uncompressedBytes),
     },
   };
 }

@@ -1,4 +1,5 @@
 import { type BackendSettings, BackendSettingsError } from '../backend-settings.ts';
+import { STATED_KEYS } from '../statements.ts';
 import type { PoolStorage } from './pool-storage.ts';
 
 const COMPRESSIONS = ['none', 'lzo', 'zstd'] as const;
@@ -35,7 +36,7 @@ export function readBtrfsSettings(settings: BackendSettings): BtrfsSettings {
   const defaultCompression = readCompression(settings) ?? 'none';
   const sections = settings.sections('profiles');
   const profiles = [...(sections ?? [])].map(([name, profile]) => {
-    profile.requireOnly(['compression']);
+    profile.requireOnly(STATED_KEYS);
     return [name, { compression: readCompression(profile) ?? defaultCompression }] as const;
   });
   return {

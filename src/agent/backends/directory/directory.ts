@@ -6,14 +6,17 @@ import { errorCode, errorText } from '../../../kit/coded-error.ts';
 import type { DatasetId, NewUuid } from '../../../kit/ids.ts';
 import type { Logger } from '../../../kit/logger.ts';
 import { FILESYSTEM_KEY } from '../../../model/dataset.ts';
+import type { PoolReport } from '../../../model/storage-state.ts';
 import type { VolumeState } from '../../../model/volume-state.ts';
 import { copyTree } from '../../host/copy-tree.ts';
 import { readMountTable } from '../../host/mount-table.ts';
 import { findStorageUsers, locate } from '../../host/storage-users.ts';
 import { type Backend, BackendError, type VolumeRecipe } from '../backend.ts';
+import { describeFilePool } from '../file-pool.ts';
 import { PoolLayout } from '../pool-layout.ts';
 import { PoolSnapshots, type TakeCopy } from '../pool-snapshots.ts';
 import { PoolSteps } from '../pool-steps.ts';
+import type { Statements } from '../statements.ts';
 import { planVolume, type VolumeDefaults, wholeUnits } from '../volume-plan.ts';
 import { readVolumeRecord, writeVolumeRecord } from '../volume-record.ts';
 
@@ -27,6 +30,7 @@ export interface DirectoryOptions extends VolumeDefaults<object> {
   readonly mountRoot: string;
   /** Name of this node in the pool; the same after every restart. */
   readonly instance: string;
+  readonly statements: Statements;
   readonly clock: Clock;
   readonly newUuid: NewUuid;
   readonly log: Logger;
@@ -154,6 +158,10 @@ class Directory implements Backend {
 
   async destroy(datasetId: DatasetId, signal: AbortSignal): Promise<void> {
     await this.#steps.destroy(datasetId, signal);
+  }
+
+  describePool(signal: AbortSignal): Promise<PoolReport> {
+    return this.#steps.explainPool('measure', () => describeFilePool(this.#layout, this.#options.statements, signal));
   }
 
   /** Sizes are not enforced, so it is a matter of record. */

@@ -90,6 +90,16 @@ describe.skipIf(skip !== null)(`snapshots and growth of loopback${skip ?? ''}`, 
     expect(await readdir(directory(id))).not.toContain('frozen');
   });
 
+  it('thaw what was unmounted while it was frozen when it is mounted again', async () => {
+    const id = await mounted(16 * MIB);
+    await writeFile(join(directory(id), 'frozen'), '');
+    await run('fsfreeze', ['--freeze', path(id)]);
+    await run('umount', [path(id)]);
+    a = await world.node('a');
+    await a.mount(id, world.signal);
+    await write(id);
+  });
+
   it('leave alone what somebody else froze', async () => {
     const id = await mounted(16 * MIB);
     await run('fsfreeze', ['--freeze', path(id)]);

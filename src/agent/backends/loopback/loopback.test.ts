@@ -78,6 +78,20 @@ describe.skipIf(skip !== null)(`loopback${skip ?? ''}`, () => {
     await expect(writeFile(path(id, 'big'), Buffer.alloc(20 * MIB))).rejects.toThrow('ENOSPC');
   });
 
+  it('tells how full a volume is while it is mounted', async () => {
+    const id = await mounted(64 * MIB);
+    const usage = (): ReturnType<NonNullable<Backend['usage']>> =>
+      a.usage?.(id, world.signal) ?? Promise.reject(new Error('loopback measures volumes'));
+    const before = await usage();
+    await writeFile(path(id, 'big'), Buffer.alloc(20 * MIB, 1), { flush: true });
+    const after = await usage();
+    expect((after?.usedBytes ?? 0) - (before?.usedBytes ?? 0)).toBeGreaterThanOrEqual(20 * MIB);
+    expect((before?.availableBytes ?? 0) - (after?.availableBytes ?? 0)).toBeGreaterThanOrEqual(20 * MIB);
+    expect((after?.usedBytes ?? 0) + (after?.availableBytes ?? 0)).toBeLessThanOrEqual(64 * MIB);
+    await a.unmount(id, world.signal);
+    expect(await usage()).toBeUndefined();
+  });
+
   it('gives deleted space back to the pool', async () => {
     const id = await mounted(64 * MIB);
     await writeFile(path(id, 'big'), Buffer.alloc(32 * MIB, 1));

@@ -4,22 +4,26 @@ import type { Clock } from '../../../kit/clock.ts';
 import { errorCode, errorText } from '../../../kit/coded-error.ts';
 import { type DatasetId, type NewUuid, parseDatasetId } from '../../../kit/ids.ts';
 import type { Logger } from '../../../kit/logger.ts';
+import type { PoolReport, VolumeUsage } from '../../../model/storage-state.ts';
 import type { VolumeState } from '../../../model/volume-state.ts';
 import { type Kernel, loadKernel } from '../../host/kernel.ts';
 import { LoopDevices } from '../../host/loop-devices.ts';
 import { type MountEntry, mountsAt, readMountTable } from '../../host/mount-table.ts';
+import { mountUsage } from '../../host/mount-usage.ts';
 import { ensureSharedMountRoot } from '../../host/shared-mount-root.ts';
 import { type Backend, BackendError, type VolumeRecipe } from '../backend.ts';
+import { describeFilePool } from '../file-pool.ts';
 import { PoolLayout } from '../pool-layout.ts';
 import { PoolSnapshots, type TakeCopy } from '../pool-snapshots.ts';
 import { PoolSteps } from '../pool-steps.ts';
+import type { Statements } from '../statements.ts';
 import { wholeUnits } from '../volume-plan.ts';
 import { readVolumeRecord, type VolumeRecord, writeVolumeRecord } from '../volume-record.ts';
 import { finishFirstMount } from './first-mount.ts';
 import { finishGrowth, growImage } from './grow-image.ts';
 import { ImageLock, type VolumeDirectory } from './image-lock.ts';
 import { filesystemOf, type ImageDefaults, planImage } from './image-plan.ts';
-import { cloneImage, copyImage, thawRemains } from './image-snapshot.ts';
+import { cloneImage, copyImage, thawAll, thawRemains } from './image-snapshot.ts';
 import { imagePath, makeVolumeImage, openWholeImage } from './volume-image.ts';
 
 export interface LoopbackOptions extends ImageDefaults {
@@ -29,6 +33,7 @@ export interface LoopbackOptions extends ImageDefaults {
   readonly mountRoot: string;
   /** Name of this node in the pool; the same after every restart. */
   readonly instance: string;
+  readonly statements: Statements;
   readonly clock: Clock;
   readonly newUuid: NewUuid;
   readonly log: Logger;
@@ -85,7 +90,9 @@ class Loopback implements Backend {
       // rmdir would also take away a mount that another mount namespace has there, hence only of what is not attached.
       const ids = await this.#layout.listAttached();
       const attached = new Set<string>(ids);
-      await this.#thawRemains(ids);
+      const volumes = ids.map((datasetId) => ({ datasetId, directory: this.#layout.attachedPath(datasetId) }));
+      const surroundings = { kernel: this.#kernel, clock: this.#options.clock, log: this.#options.log };
+      await thawAll(volumes, ({ datasetId }) => this.#mountPoint(datasetId), surroundings);
       for (const name of await readdir(this.#mountRoot)) {
         if (parseDatasetId(name) !== undefined && !attached.has(name)) await this.#removeMountPoint(name);
       }
@@ -150,6 +157,7 @@ class Loopback implements Backend {
       const record = await readVolumeRecord(directory, datasetId);
       if ((await this.#ownMounts(volume, table)).length === 0) {
         await this.#mountImage(volume, record, target, signal);
+        await thawRemains(volume, target, { kernel: this.#kernel, clock: this.#options.clock, signal });
       }
       await finishGrowth(directory, target, filesystemOf(record), { clock: this.#options.clock, signal });
       await finishFirstMount(directory, target);
@@ -167,19 +175,6 @@ class Loopback implements Backend {
       const growth = { volume, record, type: filesystemOf(record), sizeBytes: grown, mount };
       await growImage(growth, { loops: this.#loops, lock: this.#lock, clock: this.#options.clock }, signal);
     });
-  }
-
-  async #thawRemains(attached: readonly DatasetId[]): Promise<void> {
-    const table = await readMountTable();
-    const surroundings = { kernel: this.#kernel, clock: this.#options.clock, signal: new AbortController().signal };
-    const thaws = attached.map(async (datasetId) => {
-      const mountPoint = mountsAt(table, this.#mountPoint(datasetId)).at(-1)?.mountPoint;
-      await thawRemains({ datasetId, directory: this.#layout.attachedPath(datasetId) }, mountPoint, surroundings);
-    });
-    for (const end of await Promise.allSettled(thaws)) {
-      if (end.status === 'rejected')
-        this.#options.log.error({ problem: errorText(end.reason) }, 'cannot thaw a volume');
-    }
   }
 
   async #takeCopy(datasetId: DatasetId, copy: string, signal: AbortSignal): ReturnType<TakeCopy> {
@@ -226,6 +221,15 @@ class Loopback implements Backend {
 
   async destroy(datasetId: DatasetId, signal: AbortSignal): Promise<void> {
     await this.#steps.destroy(datasetId, signal);
+  }
+
+  describePool(signal: AbortSignal): Promise<PoolReport> {
+    return this.#steps.explainPool('measure', () => describeFilePool(this.#layout, this.#options.statements, signal));
+  }
+
+  usage(datasetId: DatasetId, signal: AbortSignal): Promise<VolumeUsage | undefined> {
+    const look = (): Promise<VolumeUsage | undefined> => mountUsage(this.#mountPoint(datasetId), this.#mountRoot);
+    return this.#steps.explain('measure', datasetId, signal, look);
   }
 
   async #mountImage(volume: VolumeDirectory, record: VolumeRecord, target: string, signal: AbortSignal): Promise<void> {

@@ -118,7 +118,7 @@ export class LevelStore implements Store {
     const head = headText({ clusterId: this.clusterId, revision, entries, sum });
     operations.push({ type: 'put', key: HEAD_KEY, value: head });
     await this.#parts.database.batch(operations, { sync: true });
-    await this.#parts.witness.acknowledge(revision);
+    this.#parts.witness.acknowledge(revision);
     this.#revision = revision;
   }
 
