@@ -31,10 +31,18 @@ export async function findStorageUsers(
   extent: StorageExtent,
   what: 'all' | 'mounts' = 'all',
 ): Promise<readonly StorageUser[]> {
+  return (await findUsersOfEach([extent], what)).get(extent) ?? [];
+}
+
+/** The same for several extents in one search, which costs hardly more than for one. */
+export async function findUsersOfEach(
+  extents: readonly StorageExtent[],
+  what: 'all' | 'mounts' = 'all',
+): Promise<ReadonlyMap<StorageExtent, readonly StorageUser[]>> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const ownNamespace = await link('/proc/self/ns/mnt');
   const tables = new Map<string, Promise<readonly MountEntry[]>>();
-  const users: StorageUser[] = [];
+  const users = new Map(extents.map((extent): [StorageExtent, StorageUser[]] => [extent, []]));
 
   const inspect = async (pid: string): Promise<void> => {
     const namespace = await link(`/proc/${pid}/ns/mnt`);
@@ -45,13 +53,16 @@ export async function findStorageUsers(
       tables.set(namespace, reading);
       const where = namespace === ownNamespace ? '' : ` in the mount namespace of ${await processText(pid)}`;
       for (const { device, root, mountPoint } of await reading) {
-        if (within({ device, innerPath: root }, extent))
-          users.push({ text: `mount at ${mountPoint}${where}`, mountPoint });
+        for (const [extent, found] of users) {
+          if (!within({ device, innerPath: root }, extent)) continue;
+          found.push({ text: `mount at ${mountPoint}${where}`, mountPoint });
+        }
       }
     }
-    const table = await reading;
-    if (what === 'all' && (await opens(pid, table, extent)))
-      users.push({ text: await processText(pid), mountPoint: null });
+    if (what === 'mounts') return;
+    for (const extent of await opened(pid, await reading, extents)) {
+      users.get(extent)?.push({ text: await processText(pid), mountPoint: null });
+    }
   };
 
   for (let first = 0; first < pids.length; first += PROCESSES_AT_ONCE) {
@@ -73,35 +84,39 @@ export function locate(table: readonly MountEntry[], path: string): StorageExten
   return { device: best.device, innerPath };
 }
 
-async function opens(pid: string, table: readonly MountEntry[], extent: StorageExtent): Promise<boolean> {
-  const files = await readdir(`/proc/${pid}/fd`).catch(() => []);
-  const links = ['cwd', 'root', 'exe', ...files.map((file) => `fd/${file}`)];
-  const looks = links.map(async (name) => {
+/** Those of `extents` in which a process has something open. */
+async function opened(
+  pid: string,
+  table: readonly MountEntry[],
+  extents: readonly StorageExtent[],
+): Promise<ReadonlySet<StorageExtent>> {
+  const devices = extents.flatMap((extent) => (extent.fileDevice === undefined ? [] : extent));
+  const found = new Set<StorageExtent>();
+  const look = async (name: string): Promise<void> => {
     const path = await link(`/proc/${pid}/${name}`);
-    if (path === undefined || !path.startsWith('/')) return false;
+    if (path === undefined || !path.startsWith('/')) return;
     const place = locate(table, path);
-    if (place !== undefined && within(place, extent)) return true;
-    return (
-      name.startsWith('fd/') &&
-      extent.fileDevice !== undefined &&
-      (await isThroughDetachedMount(pid, name.slice('fd/'.length), table, extent.fileDevice))
-    );
-  });
-  return (await Promise.all(looks)).some(Boolean);
+    for (const extent of extents) if (place !== undefined && within(place, extent)) found.add(extent);
+    if (devices.length === 0 || !name.startsWith('fd/')) return;
+    const device = await deviceThroughDetachedMount(pid, name.slice('fd/'.length), table);
+    for (const extent of devices) if (extent.fileDevice === device) found.add(extent);
+  };
+  const files = await readdir(`/proc/${pid}/fd`).catch(() => []);
+  await Promise.all(['cwd', 'root', 'exe', ...files.map((file) => `fd/${file}`)].map(look));
+  return found;
 }
 
-async function isThroughDetachedMount(
+/** `st_dev` of an open file whose mount is in no table; undefined for all others. */
+async function deviceThroughDetachedMount(
   pid: string,
   fd: string,
   table: readonly MountEntry[],
-  fileDevice: bigint,
-): Promise<boolean> {
+): Promise<bigint | undefined> {
   const described = await readFile(`/proc/${pid}/fdinfo/${fd}`, 'utf8').catch(() => '');
   const mountId = /^mnt_id:\s*(\d+)$/m.exec(described)?.[1];
-  if (mountId === undefined || table.some(({ id }) => id === Number(mountId))) return false;
+  if (mountId === undefined || table.some(({ id }) => id === Number(mountId))) return undefined;
   // Only now is the file itself looked at, which may wait for its filesystem.
-  const stats = await stat(`/proc/${pid}/fd/${fd}`, { bigint: true }).catch(() => undefined);
-  return stats?.dev === fileDevice;
+  return (await stat(`/proc/${pid}/fd/${fd}`, { bigint: true }).catch(() => undefined))?.dev;
 }
 
 function within(place: StorageExtent, extent: StorageExtent): boolean {

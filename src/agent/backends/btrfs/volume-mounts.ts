@@ -5,7 +5,8 @@ import { type DatasetId, parseDatasetId } from '../../../kit/ids.ts';
 import type { Btrfs } from '../../host/btrfs.ts';
 import { type Kernel, MountFlag } from '../../host/kernel.ts';
 import { type MountEntry, mountsAt, readMountTable } from '../../host/mount-table.ts';
-import { findStorageUsers, locate, type StorageExtent } from '../../host/storage-users.ts';
+import { locate, type StorageExtent } from '../../host/storage-users.ts';
+import { UserSearch } from '../../host/user-search.ts';
 import { BackendError } from '../backend.ts';
 import type { Quota } from './quota.ts';
 import { bytesPath } from './subvolumes.ts';
@@ -25,6 +26,7 @@ export class VolumeMounts {
   readonly #btrfs: Btrfs;
   readonly #quota: Quota;
   readonly #mountRoot: string;
+  readonly #search = new UserSearch();
   /** Volumes that were proved to be at rest since they became read-only: nobody can have come in after that. */
   readonly #resting = new Set<DatasetId>();
 
@@ -137,7 +139,7 @@ export class VolumeMounts {
   async #users(volume: VolumeDirectory, except: string | null, what: 'all' | 'mounts'): Promise<readonly string[]> {
     const extent = extentOf(await readMountTable(), volume);
     const bytes = await stat(bytesPath(volume.directory), { bigint: true }).catch(() => undefined);
-    const users = await findStorageUsers(bytes === undefined ? extent : { ...extent, fileDevice: bytes.dev }, what);
+    const users = await this.#search.find(bytes === undefined ? extent : { ...extent, fileDevice: bytes.dev }, what);
     return users.filter(({ mountPoint }) => mountPoint === null || mountPoint !== except).map(({ text }) => text);
   }
 }
