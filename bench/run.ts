@@ -1,10 +1,11 @@
 import { btrfs } from './btrfs.ts';
+import { csi } from './csi.ts';
 import { dvdcli } from './dvdcli.ts';
 import { isolator } from './isolator.ts';
 import { ready } from './ready.ts';
 
 const BENCHES: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
-  ...{ btrfs, dvdcli, isolator, ready },
+  ...{ btrfs, csi, dvdcli, isolator, ready },
 };
 
 const [name = '', ...args] = process.argv.slice(2);

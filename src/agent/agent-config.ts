@@ -24,6 +24,7 @@ const AgentYml = Type.Object({
         socket: Type.Optional(Type.String({ pattern: '^/' })),
         'isolator-socket': Type.Optional(Type.String({ pattern: '^/' })),
         'docker-socket': Type.Optional(Type.Union([Type.String({ pattern: '^/' }), Type.Literal(false)])),
+        'csi-socket': Type.Optional(Type.Union([Type.String({ pattern: '^/' }), Type.Literal(false)])),
         'docker-remove': Type.Optional(Type.Union([Type.Literal('delete'), Type.Literal('keep')])),
         'dvdcli-overwritefs': Type.Optional(Type.Boolean()),
         address: Type.Optional(Type.String()),
@@ -57,6 +58,8 @@ export interface AgentConfig {
   readonly isolatorSocketPath: string;
   readonly isolator: IsolatorConfig;
   readonly docker: DockerConfig;
+  /** Unix socket of the CSI plugin; undefined for none. */
+  readonly csiSocketPath: string | undefined;
   /** Whether `overwritefs=true` of dvdcli may make volumes anew, which loses what is on them. */
   readonly allowOverwrite: boolean;
   /** Source address of the connection to the control service, and with it the node's `host`. */
@@ -109,6 +112,8 @@ export function parseAgentConfig(text: string, path: string): AgentConfig {
       throw new AgentConfigError('bad_agent_yml', `${path}: ${problem}`);
     }),
     docker: dockerConfig(file.node?.['docker-socket'], file.node?.['docker-remove']),
+    csiSocketPath:
+      file.node?.['csi-socket'] === false ? undefined : (file.node?.['csi-socket'] ?? '/run/flocker/csi.sock'),
     allowOverwrite: file.node?.['dvdcli-overwritefs'] ?? false,
     address: file.node?.address,
     sharedMachine: file.node?.['shared-machine'] ?? false,

@@ -27,6 +27,11 @@ export const IF_TAG_HEADER = 'x-if-configuration-matches';
  */
 export const IF_NAME_UNUSED_HEADER = 'x-flocker-if-name-unused';
 /**
+ * Request header of dataset delete, an addition: ids separated by commas; 412 when any of them has a lease. Send it only to
+ * a server that answers {@link PATHS.inspectDatasets}.
+ */
+export const IF_UNLEASED_HEADER = 'x-flocker-if-unleased';
+/**
  * Request header of taking a lease, an addition: look this name (URI-encoded) up on the way. The answer's header
  * {@link FOUND_HEADER} is what {@link PATHS.inspectDatasets} says of it once the lease is taken, as ASCII JSON; it is left
  * out when that is long. Servers without the addition ignore it.

@@ -3,14 +3,17 @@ import { hostname as machineName } from 'node:os';
 import { dirname } from 'node:path';
 import { type AgentConfig, parseAgentConfig } from '../agent/agent-config.ts';
 import { openBackend } from '../agent/backends/open-backend.ts';
+import { growsMounted } from '../agent/capabilities.ts';
 import { ControlLink } from '../agent/control-link.ts';
 import { Convergence } from '../agent/convergence.ts';
 import { readBootId, readEra } from '../agent/era.ts';
+import { BindTargets } from '../agent/host/bind-targets.ts';
 import { loadKernel } from '../agent/host/kernel.ts';
 import { ReadOnlyViews } from '../agent/host/read-only-views.ts';
 import { SnapshotConvergence } from '../agent/snapshot-convergence.ts';
 import { StorageWatch } from '../agent/storage-watch.ts';
 import { connectFlocker } from '../client/connect-flocker.ts';
+import { serveCsi } from '../frontends/csi/serve-csi.ts';
 import { serveDocker } from '../frontends/docker/serve-docker.ts';
 import { dvdcliCalls } from '../frontends/dvdcli/dvdcli-calls.ts';
 import { serveIsolator } from '../frontends/isolator/serve-isolator.ts';
@@ -62,12 +65,20 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
     ...(storage === undefined ? {} : { knownProfiles: () => storage.profiles }),
   });
   const docker = await serveDocker({ volumes, ...config.docker, bootId, clock, logger, ...profiles });
+  const isRoot = process.getuid?.() === 0;
+  const csi = await serveCsi({
+    ...{ client, volumes, nodeId, bootId, version, clock, newUuid, logger },
+    socketPath: config.csiSocketPath,
+    pool: storage?.pool,
+    mounts: isRoot ? new BindTargets(loadKernel()) : undefined,
+    growsOnline: await growsMounted(),
+  });
   // Last: whoever gets an answer here finds the other sockets too.
   const local = await serveLocal({
     ...{ volumes, socketPath: config.socketPath, processes: new ProcessTable(), clock, logger, ...profiles },
     calls: dvdcliCalls({
       ...{ volumes, bootId, allowOverwrite: config.allowOverwrite, clock, logger, ...profiles },
-      ...(process.getuid?.() === 0 ? { readOnly: new ReadOnlyViews(loadKernel(), config.readOnlyPath) } : {}),
+      ...(isRoot ? { readOnly: new ReadOnlyViews(loadKernel(), config.readOnlyPath) } : {}),
     }),
   });
   logger.info({ node: nodeId, socket: config.socketPath, mountRoot: config.mountRoot }, 'node agent works');
@@ -77,6 +88,7 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
       await local.close();
       await isolator.close();
       await docker.close();
+      await csi.close();
       storage?.link.close();
       const steps = Promise.all([storage?.convergence.idle(), storage?.snapshots.idle()]);
       await Promise.race([
@@ -96,6 +108,7 @@ interface Storage {
   readonly snapshots: SnapshotConvergence;
   readonly link: ControlLink;
   readonly profiles: readonly string[];
+  readonly pool: string;
 }
 
 async function startStorage(
@@ -139,7 +152,7 @@ async function startStorage(
     identity: { era, version, backend: kind, pool, profiles },
     ...{ tls, convergence, snapshots, storage: watch, clock, random, logger },
   });
-  return { convergence, snapshots, link, profiles };
+  return { convergence, snapshots, link, profiles, pool };
 }
 
 function nodeIn(certificate: string, configPath: string): NodeId {

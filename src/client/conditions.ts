@@ -1,10 +1,17 @@
-import { IF_NAME_UNUSED_HEADER, IF_TAG_HEADER } from '../api/paths.ts';
+import { IF_NAME_UNUSED_HEADER, IF_TAG_HEADER, IF_UNLEASED_HEADER } from '../api/paths.ts';
 import { ClientError, type Condition } from './flocker-client.ts';
 
 /** The request headers that say `condition`. Throws `bad_request` for one that the request cannot carry. */
-export function conditionHeaders(condition: Condition, request: 'create' | 'change'): Record<string, string> {
+export function conditionHeaders(
+  condition: Condition,
+  request: 'create' | 'change' | 'delete',
+): Record<string, string> {
   if (condition.kind === 'none') return {};
   if (condition.kind === 'tag') return { [IF_TAG_HEADER]: condition.tag };
+  if (condition.kind === 'unleased') {
+    if (request === 'delete') return { [IF_UNLEASED_HEADER]: condition.ids.join(',') };
+    throw new ClientError('bad_request', 'Only the deletion of a dataset may depend on leases');
+  }
   if (request !== 'create') {
     throw new ClientError('bad_request', 'Only the creation of a dataset may depend on an unused name');
   }

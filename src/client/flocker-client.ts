@@ -11,7 +11,9 @@ export type Condition =
   /** The configuration is still the one that carried this tag. */
   | { readonly kind: 'tag'; readonly tag: string }
   /** No dataset that is not deleted has this name. Only servers with `additions`. */
-  | { readonly kind: 'nameUnused'; readonly name: string };
+  | { readonly kind: 'nameUnused'; readonly name: string }
+  /** None of these ids has a lease: of deletions only. Only servers with `additions`. */
+  | { readonly kind: 'unleased'; readonly ids: readonly DatasetId[] };
 
 export interface NewDataset {
   readonly primary: NodeId;
@@ -67,6 +69,8 @@ export interface FlockerClient {
   listNodes(signal: AbortSignal): Promise<NodeState[]>;
   /** All that is known of every dataset, deleted ones included; undefined on servers without our additions. */
   inspectDatasets(signal: AbortSignal): Promise<DatasetInspection[] | undefined>;
+  /** All that is known of one dataset; undefined when there is none. Fails with `not_supported` without our additions. */
+  inspectDataset(id: DatasetId, signal: AbortSignal): Promise<DatasetInspection | undefined>;
   /** All that is known of every node; undefined on servers without our additions. */
   inspectNodes(signal: AbortSignal): Promise<NodeInspection[] | undefined>;
   /** Fails with `not_found` while no node with this era has reported. */

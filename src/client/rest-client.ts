@@ -107,7 +107,12 @@ export class RestClient implements FlockerClient {
   }
 
   async deleteDataset(id: DatasetId, condition: Condition, signal: AbortSignal): Promise<DatasetConfiguration> {
-    return this.#change({ method: 'DELETE', path: datasetPath(id) }, condition, signal);
+    // A server without the addition would ignore the header and delete a dataset that is in use.
+    if (condition.kind === 'unleased' && !(await this.hasAdditions(signal))) {
+      throw new ClientError('bad_request', 'This server cannot delete a dataset only if it has no lease');
+    }
+    const headers = conditionHeaders(condition, 'delete');
+    return this.#ask({ method: 'DELETE', path: datasetPath(id), headers }, [200], SHAPES.dataset, signal);
   }
 
   listDatasetStates(signal: AbortSignal): Promise<DatasetState[]> {
@@ -121,6 +126,14 @@ export class RestClient implements FlockerClient {
   async inspectDatasets(signal: AbortSignal): Promise<DatasetInspection[] | undefined> {
     if (!(await this.hasAdditions(signal))) return undefined;
     return this.#get(PATHS.inspectDatasets, SHAPES.inspections, signal);
+  }
+
+  async inspectDataset(id: DatasetId, signal: AbortSignal): Promise<DatasetInspection | undefined> {
+    if (!(await this.hasAdditions(signal)))
+      throw new ClientError('not_supported', 'This server cannot show one dataset only; list them all');
+    const path = `${PATHS.inspectDatasets}?${new URLSearchParams({ dataset_id: id }).toString()}`;
+    const found = await this.#get(path, SHAPES.inspections, signal);
+    return found.find(({ configuration }) => configuration.dataset_id.toLowerCase() === id);
   }
 
   async inspectNodes(signal: AbortSignal): Promise<NodeInspection[] | undefined> {

@@ -25,11 +25,13 @@ export interface Reply<Body> {
 export interface Conditions {
   readonly tags: readonly string[] | undefined;
   readonly nameUnused: string | undefined;
+  /** None of these has a lease. */
+  readonly unleased?: readonly string[];
 }
 
 /** The 412 of a request whose conditions do not hold, or undefined (contract 1.9). */
 export function unmetCondition(conditions: Conditions, deployment: DeploymentView): Reply<never> | undefined {
-  const { tags, nameUnused } = conditions;
+  const { tags, nameUnused, unleased = [] } = conditions;
   if (tags !== undefined && !tags.includes(deployment.tag)) {
     const description = `Tag doesn't match. Required: ${tags[0] ?? ''}, current: ${deployment.tag}`;
     return { status: 412, body: { description } };
@@ -37,6 +39,8 @@ export function unmetCondition(conditions: Conditions, deployment: DeploymentVie
   if (nameUnused !== undefined && deployment.named(nameUnused).length > 0) {
     return { status: 412, body: { description: `A dataset named ${nameUnused} exists.` } };
   }
+  const leased = unleased.find((id) => deployment.lease(id as DatasetId) !== undefined);
+  if (leased !== undefined) return { status: 412, body: { description: `There is a lease on ${leased}.` } };
   return undefined;
 }
 

@@ -7,7 +7,7 @@ import { type DatasetId, type NodeId, newDatasetId, parseDatasetId } from '../ki
 import type { KeyedQueue } from '../kit/keyed-queue.ts';
 import { nameOf, PROFILE_KEY } from '../model/dataset.ts';
 import { obstacleOf } from './obstacle.ts';
-import { removeVolume } from './remove-volume.ts';
+import { deleteVolume, removeVolume } from './remove-volume.ts';
 import { metadataFor, notesOn } from './spec-notes.ts';
 import { VolumeError } from './volume-error.ts';
 import { checkName, checkProfile, checkSpec, type VolumeSpec } from './volume-spec.ts';
@@ -115,6 +115,11 @@ export class Catalog {
   async remove(name: string, signal: AbortSignal): Promise<string | undefined> {
     const { datasetId } = await this.get(name, signal);
     return removeVolume(this.#world, this.#queue, { name, datasetId }, signal);
+  }
+
+  /** Deletes the very volume that is meant, whatever its name means by now, and does not wait for its storage to go. */
+  delete(volume: { readonly name: string; readonly datasetId: DatasetId }, signal: AbortSignal): Promise<void> {
+    return deleteVolume(this.#world, this.#queue, volume, signal);
   }
 
   /** Mounts of a server that only tells states. */

@@ -47,31 +47,42 @@ export class LastingHolders {
 
   /**
    * As {@link Volumes.acquire}; resolves once it is on disk that the volume is held. What `prepare` does comes before that, and
-   * when it fails the volume is not held.
+   * when it fails the volume is not held. A text that it resolves with is kept with the holder.
    */
   async acquire(
     holder: Holder,
     spec: VolumeSpec,
     signal: AbortSignal,
-    prepare: (acquired: AcquiredVolume) => Promise<void> = () => Promise.resolve(),
+    prepare: (acquired: AcquiredVolume) => Promise<string | void> = () => Promise.resolve(),
   ): Promise<AcquiredVolume> {
     const { volumes, prefix } = this.#options;
     if (!holder.id.startsWith(prefix))
       throw new VolumeError('bad_holder', `${holder.id} does not begin with ${prefix}`);
     const acquired = await volumes.acquire(holder, spec, signal);
     if (this.held(holder.id).some(({ volume }) => volume === spec.name)) {
-      await prepare(acquired);
+      const text = await prepare(acquired);
+      if (text !== undefined) await this.keep(holder.id, text);
       return acquired;
     }
     try {
-      await prepare(acquired);
-      await volumes.note(holder.id, this.#note);
+      const text = await prepare(acquired);
+      await this.keep(holder.id, text ?? '');
       signal.throwIfAborted();
     } catch (error) {
       await volumes.release(holder.id);
       throw error;
     }
     return acquired;
+  }
+
+  /** Keeps a text with a holder, durably. */
+  keep(holderId: string, text: string): Promise<void> {
+    return this.#options.volumes.note(holderId, text === '' ? this.#note : `${this.#note}\n${text}`);
+  }
+
+  /** The text kept with an answered holding; empty when there is none. */
+  text({ note }: Holding): string {
+    return note?.slice(this.#note.length + 1) ?? '';
   }
 
   /**
@@ -90,6 +101,6 @@ export class LastingHolders {
   }
 
   #answered({ state, note }: Holding): boolean {
-    return state === 'held' && note === this.#note;
+    return state === 'held' && (note === this.#note || note?.startsWith(`${this.#note}\n`) === true);
   }
 }

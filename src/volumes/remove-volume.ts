@@ -7,17 +7,39 @@ import { obstacleOf } from './obstacle.ts';
 import { VolumeError } from './volume-error.ts';
 import type { VolumesWorld } from './volumes-world.ts';
 
-/**
- * Deletes a volume nobody uses. The lease is the condition: with it ours, nobody can begin to use the volume between the
- * look and the deletion. Resolves with what is left to do when the signal aborts after the deletion.
- */
+interface Doomed {
+  readonly name: string;
+  readonly datasetId: DatasetId;
+}
+
+/** As {@link deleteVolume}, and waits for the storage. Resolves with what is left to do when the signal aborts before that. */
 export async function removeVolume(
   world: VolumesWorld,
   queue: KeyedQueue<string>,
-  volume: { readonly name: string; readonly datasetId: DatasetId },
+  volume: Doomed,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const { name, datasetId } = volume;
+  await deleteVolume(world, queue, volume, signal);
+  try {
+    await world.client.waitUntilGone(volume.datasetId, signal);
+    return undefined;
+  } catch (error) {
+    const why = error instanceof DeadlineExceeded ? 'nodes still work on it' : errorText(error);
+    return `volume ${volume.name} is deleted, but its storage is not gone yet: ${why}`;
+  }
+}
+
+/**
+ * Deletes a volume nobody uses; resolves once that is durable. The lease is the condition: with it ours, nobody can begin
+ * to use the volume between the look and the deletion.
+ */
+export async function deleteVolume(
+  world: VolumesWorld,
+  queue: KeyedQueue<string>,
+  volume: Doomed,
+  signal: AbortSignal,
+): Promise<void> {
+  const { name } = volume;
   // Before the queue, where an acquire may be waiting for long.
   refuseHeld(world, volume);
   await orAbort(
@@ -32,25 +54,14 @@ export async function removeVolume(
     const { code, message } = obstacleOf(name, error);
     throw new VolumeError(code, `volume ${name} could not be removed: ${message}`, { cause: error });
   });
-  try {
-    await world.client.waitUntilGone(datasetId, signal);
-    return undefined;
-  } catch (error) {
-    const why = error instanceof DeadlineExceeded ? 'nodes still work on it' : errorText(error);
-    return `volume ${name} is deleted, but its storage is not gone yet: ${why}`;
-  }
 }
 
-function refuseHeld({ ledger }: VolumesWorld, { name, datasetId }: { name: string; datasetId: DatasetId }): void {
+function refuseHeld({ ledger }: VolumesWorld, { name, datasetId }: Doomed): void {
   const users = ledger.live(datasetId).map(({ holderId, detail }) => `${holderId} (${detail})`);
   if (users.length > 0) throw new VolumeError('in_use', `volume ${name} is in use on this node by ${users.join(', ')}`);
 }
 
-async function deleteLeased(
-  world: VolumesWorld,
-  { name, datasetId }: { readonly name: string; readonly datasetId: DatasetId },
-  signal: AbortSignal,
-): Promise<void> {
+async function deleteLeased(world: VolumesWorld, { name, datasetId }: Doomed, signal: AbortSignal): Promise<void> {
   const { client, clock, leases, ledger, logger, requestTimeoutMs } = world;
   const bounded = <T>(
     what: string,

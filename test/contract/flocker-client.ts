@@ -168,6 +168,28 @@ export function flockerClientContract(
         expect(datasets.some((dataset) => dataset.dataset_id === datasetId)).toBe(false);
       });
 
+      it('deletes only what has no lease, where the server can tell', async () => {
+        const id = await make();
+        const other = someDataset();
+        const unleased: Condition = { kind: 'unleased', ids: [id, other] };
+        await client.acquireLease({ datasetId: other, nodeId: there, expiresSeconds: null }, soon());
+        const refused = { code: additions ? 'condition_failed' : 'bad_request' };
+        await expect(client.deleteDataset(id, unleased, soon())).rejects.toMatchObject(refused);
+        await client.releaseLease(other, soon());
+        await expect(client.moveDataset(id, there, unleased, soon())).rejects.toMatchObject({ code: 'bad_request' });
+        await expect(make({}, unleased)).rejects.toMatchObject({ code: 'bad_request' });
+        const condition: Condition = additions ? unleased : ALWAYS;
+        expect(await client.deleteDataset(id, condition, soon())).toMatchObject({ dataset_id: id, deleted: true });
+      });
+
+      it('shows one dataset by its id, where the server can', async () => {
+        const id = await make();
+        if (additions) {
+          expect(await client.inspectDataset(id, soon())).toMatchObject({ configuration: { dataset_id: id } });
+          expect(await client.inspectDataset(someDataset(), soon())).toBeUndefined();
+        } else await expect(client.inspectDataset(id, soon())).rejects.toMatchObject({ code: 'not_supported' });
+      });
+
       it('lets only one of two creators of a name win', async () => {
         const name = `50% of ${randomUUID()} & Ω`;
         const dataset = { metadata: { name } };

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseMountTable, readMountTable } from './mount-table.ts';
-import { findStorageUsers, locate } from './storage-users.ts';
+import { findStorageUsers, locate, StorageUserSearch } from './storage-users.ts';
 
 describe('locate', () => {
   const table = parseMountTable(
@@ -62,5 +62,21 @@ describe('findStorageUsers', () => {
     const reader = await hold(`exec 3< ${directory}/data/file`);
     const inside = await hold(`cd ${directory}/data`);
     expect([...(await users())].sort()).toEqual([`pid ${reader} (sh)`, `pid ${inside} (sh)`].sort());
+  });
+
+  it('answers many who ask at once, and each by what was there when it asked', async () => {
+    const table = await readMountTable();
+    const extentOf = (name: string) => {
+      const extent = locate(table, join(directory, name));
+      if (extent === undefined) throw new Error('not on any mount');
+      return extent;
+    };
+    const search = new StorageUserSearch();
+    const early = search.find(extentOf('data'));
+    const inside = await hold(`cd ${directory}/data`);
+    const asked = ['data', 'data-too', 'data', 'data-too'].map((name) => search.find(extentOf(name)));
+    const texts = (await Promise.all(asked)).map((users) => users.map(({ text }) => text));
+    expect(texts).toEqual([[`pid ${inside} (sh)`], [], [`pid ${inside} (sh)`], []]);
+    await early;
   });
 });

@@ -1,4 +1,6 @@
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { readdir, readFile, readlink, stat } from 'node:fs/promises';
+import { setImmediate as otherWork } from 'node:timers/promises';
 import { type MountEntry, readMountTable } from './mount-table.ts';
 
 /** A part of a filesystem: everything at and below `innerPath`, a path within the filesystem on `device`. */
@@ -21,28 +23,55 @@ export interface StorageUser {
 }
 
 const PROCESSES_AT_ONCE = 16;
+const NO_DEVICES: ReadonlySet<bigint | undefined> = new Set();
+
+/** Mounts only, which costs a fraction, or also what processes have open. */
+type SearchFor = 'all' | 'mounts';
+/** What a search found, by the extent that was asked for. */
+type Found = ReadonlyMap<StorageExtent, readonly StorageUser[]>;
+
+/**
+ * Searches for many who ask: those who come while a search runs share the one after it. Every answer is of a search that
+ * began after the question.
+ */
+export class StorageUserSearch {
+  #last: Promise<unknown> = Promise.resolve();
+  readonly #next = new Map<SearchFor, { readonly extents: StorageExtent[]; readonly found: Promise<Found> }>();
+
+  /** As {@link findStorageUsers}. */
+  async find(extent: StorageExtent, what: SearchFor = 'all'): Promise<readonly StorageUser[]> {
+    const { extents, found } = this.#next.get(what) ?? this.#open(what);
+    extents.push(extent);
+    return (await found).get(extent) ?? [];
+  }
+
+  #open(what: SearchFor): { readonly extents: StorageExtent[]; readonly found: Promise<Found> } {
+    const extents: StorageExtent[] = [];
+    const found = this.#last.then(() => {
+      this.#next.delete(what);
+      return search(extents, what);
+    });
+    this.#last = found.catch(() => undefined);
+    const next = { extents, found };
+    this.#next.set(what, next);
+    return next;
+  }
+}
 
 /**
  * Finds processes with an open file, working directory, root or program in the extent, and mounts of it, in all mount
- * namespaces that have a process this user may inspect. Reads links and tables under /proc, which never wait for a
- * filesystem, so a hung disk cannot hang the search. To find only the mounts costs a fraction of it.
+ * namespaces that have a process this user may inspect. Reads only links and tables under /proc, which never wait for
+ * a filesystem, so a hung disk cannot hang the search.
  */
-export async function findStorageUsers(
-  extent: StorageExtent,
-  what: 'all' | 'mounts' = 'all',
-): Promise<readonly StorageUser[]> {
-  return (await findUsersOfEach([extent], what)).get(extent) ?? [];
+export async function findStorageUsers(extent: StorageExtent): Promise<readonly StorageUser[]> {
+  return (await search([extent], 'all')).get(extent) ?? [];
 }
 
-/** The same for several extents in one search, which costs hardly more than for one. */
-export async function findUsersOfEach(
-  extents: readonly StorageExtent[],
-  what: 'all' | 'mounts' = 'all',
-): Promise<ReadonlyMap<StorageExtent, readonly StorageUser[]>> {
+async function search(extents: readonly StorageExtent[], what: SearchFor): Promise<Found> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const ownNamespace = await link('/proc/self/ns/mnt');
   const tables = new Map<string, Promise<readonly MountEntry[]>>();
-  const users = new Map(extents.map((extent): [StorageExtent, StorageUser[]] => [extent, []]));
+  const found = new Map<StorageExtent, StorageUser[]>(extents.map((extent) => [extent, []]));
 
   const inspect = async (pid: string): Promise<void> => {
     const namespace = await link(`/proc/${pid}/ns/mnt`);
@@ -53,22 +82,28 @@ export async function findUsersOfEach(
       tables.set(namespace, reading);
       const where = namespace === ownNamespace ? '' : ` in the mount namespace of ${await processText(pid)}`;
       for (const { device, root, mountPoint } of await reading) {
-        for (const [extent, found] of users) {
-          if (!within({ device, innerPath: root }, extent)) continue;
-          found.push({ text: `mount at ${mountPoint}${where}`, mountPoint });
-        }
+        for (const [extent, users] of found)
+          if (within({ device, innerPath: root }, extent))
+            users.push({ text: `mount at ${mountPoint}${where}`, mountPoint });
       }
     }
     if (what === 'mounts') return;
-    for (const extent of await opened(pid, await reading, extents)) {
-      users.get(extent)?.push({ text: await processText(pid), mountPoint: null });
+    const table = await reading;
+    const links = linksOf(pid);
+    const places = placesOf(links, table);
+    const wantsDevices = extents.some(({ fileDevice }) => fileDevice !== undefined);
+    const devices = wantsDevices ? await devicesThroughDetachedMounts(pid, links, table) : NO_DEVICES;
+    for (const [extent, users] of found) {
+      const isUser = places.some((place) => within(place, extent)) || devices.has(extent.fileDevice);
+      if (isUser) users.push({ text: await processText(pid), mountPoint: null });
     }
   };
 
   for (let first = 0; first < pids.length; first += PROCESSES_AT_ONCE) {
     await Promise.all(pids.slice(first, first + PROCESSES_AT_ONCE).map(inspect));
+    await otherWork();
   }
-  return users;
+  return found;
 }
 
 /** Where a real path lies in its filesystem; undefined when no mount of `table` covers it. */
@@ -84,39 +119,57 @@ export function locate(table: readonly MountEntry[], path: string): StorageExten
   return { device: best.device, innerPath };
 }
 
-/** Those of `extents` in which a process has something open. */
-async function opened(
-  pid: string,
-  table: readonly MountEntry[],
-  extents: readonly StorageExtent[],
-): Promise<ReadonlySet<StorageExtent>> {
-  const devices = extents.flatMap((extent) => (extent.fileDevice === undefined ? [] : extent));
-  const found = new Set<StorageExtent>();
-  const look = async (name: string): Promise<void> => {
-    const path = await link(`/proc/${pid}/${name}`);
-    if (path === undefined || !path.startsWith('/')) return;
-    const place = locate(table, path);
-    for (const extent of extents) if (place !== undefined && within(place, extent)) found.add(extent);
-    if (devices.length === 0 || !name.startsWith('fd/')) return;
-    const device = await deviceThroughDetachedMount(pid, name.slice('fd/'.length), table);
-    for (const extent of devices) if (extent.fileDevice === device) found.add(extent);
-  };
-  const files = await readdir(`/proc/${pid}/fd`).catch(() => []);
-  await Promise.all(['cwd', 'root', 'exe', ...files.map((file) => `fd/${file}`)].map(look));
-  return found;
+/**
+ * What a process has open, by the name of its link under /proc. Not asynchronous: a link under /proc is read in
+ * microseconds, and there are thousands. Through libuv's pool each would cost ten times that, for every volume that leaves
+ * this node.
+ */
+function linksOf(pid: string): ReadonlyMap<string, string> {
+  const names = ['cwd', 'root', 'exe'];
+  try {
+    names.push(...readdirSync(`/proc/${pid}/fd`).map((file) => `fd/${file}`));
+  } catch {
+    // It has ended, or does not let us look.
+  }
+  const links = new Map<string, string>();
+  for (const name of names) {
+    try {
+      const path = readlinkSync(`/proc/${pid}/${name}`);
+      if (path.startsWith('/')) links.set(name, path);
+    } catch {
+      // As above, or the file was closed meanwhile.
+    }
+  }
+  return links;
 }
 
-/** `st_dev` of an open file whose mount is in no table; undefined for all others. */
-async function deviceThroughDetachedMount(
+function placesOf(links: ReadonlyMap<string, string>, table: readonly MountEntry[]): StorageExtent[] {
+  return [...new Set(links.values())].flatMap((path) => locate(table, path) ?? []);
+}
+
+/** `st_dev` of the files that a process has open through mounts that are in no table. */
+async function devicesThroughDetachedMounts(
   pid: string,
-  fd: string,
+  links: ReadonlyMap<string, string>,
   table: readonly MountEntry[],
-): Promise<bigint | undefined> {
-  const described = await readFile(`/proc/${pid}/fdinfo/${fd}`, 'utf8').catch(() => '');
-  const mountId = /^mnt_id:\s*(\d+)$/m.exec(described)?.[1];
-  if (mountId === undefined || table.some(({ id }) => id === Number(mountId))) return undefined;
-  // Only now is the file itself looked at, which may wait for its filesystem.
-  return (await stat(`/proc/${pid}/fd/${fd}`, { bigint: true }).catch(() => undefined))?.dev;
+): Promise<ReadonlySet<bigint | undefined>> {
+  const attached = new Set(table.map(({ id }) => id));
+  const devices = new Set<bigint | undefined>();
+  for (const name of links.keys()) {
+    if (!name.startsWith('fd/') || attached.has(mountIdOf(pid, name.slice('fd/'.length)))) continue;
+    // Only now is the file itself looked at, which may wait for its filesystem.
+    const stats = await stat(`/proc/${pid}/${name}`, { bigint: true }).catch(() => undefined);
+    if (stats !== undefined) devices.add(stats.dev);
+  }
+  return devices;
+}
+
+function mountIdOf(pid: string, fd: string): number {
+  try {
+    return Number(/^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8'))?.[1]);
+  } catch {
+    return Number.NaN;
+  }
 }
 
 function within(place: StorageExtent, extent: StorageExtent): boolean {

@@ -24,6 +24,8 @@ interface NodeLayout {
   readonly isolator: string;
   /** For Docker: the volume plugin. */
   readonly docker: string;
+  /** For Mesos's volume/csi, Kubernetes and Nomad: the CSI plugin. */
+  readonly csi: string;
   readonly state: string;
   readonly mountRoot: string;
   /** Where a pool that is not a directory is mounted. */
@@ -50,6 +52,7 @@ export function clusterLayout(directory: string): ClusterLayout {
         socket: join(node, 'agent.sock'),
         isolator: join(node, 'isolator.sock'),
         docker: join(node, 'docker.sock'),
+        csi: join(node, 'csi.sock'),
         state: join(node, 'state'),
         mountRoot: join(node, 'flocker'),
         poolMount: join(node, 'pool'),

@@ -151,7 +151,7 @@ async function writeAgentYml(layout: ClusterLayout, number: number, settings: Cl
     dataset: { ...storageSection(layout, number, settings), mount_root: node.mountRoot },
     node: {
       ...{ 'state-path': node.state, socket: node.socket, 'isolator-socket': node.isolator },
-      ...{ 'docker-socket': node.docker, address: hostOf(number), 'shared-machine': true },
+      ...{ 'csi-socket': node.csi, 'docker-socket': node.docker, address: hostOf(number), 'shared-machine': true },
     },
   };
   await writeFile(node.agentYml, stringify(content), { mode: 0o600 });

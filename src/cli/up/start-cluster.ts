@@ -29,6 +29,8 @@ export interface ClusterJson {
     readonly isolator: string;
     /** Socket of the Docker volume plugin. */
     readonly docker: string;
+    /** Socket of the CSI plugin. */
+    readonly csi: string;
     readonly pid: number | null;
   }[];
   readonly pids: { readonly control: number | null };
@@ -72,6 +74,7 @@ export async function startCluster(options: StartClusterOptions): Promise<Runnin
       socket: layout.node(index + 1).socket,
       isolator: layout.node(index + 1).isolator,
       docker: layout.node(index + 1).docker,
+      csi: layout.node(index + 1).csi,
       pid: agents[index]?.pid ?? null,
     })),
     pids: { control: control.pid ?? null },

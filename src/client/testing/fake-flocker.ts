@@ -93,6 +93,7 @@ function fakeClient(cluster: FakeCluster, newUuid: NewUuid, additions: boolean):
     createDataset: (dataset, condition, signal) =>
       answer(signal, () => {
         if (condition.kind === 'nameUnused' && !additions) throw badRequest('This server knows no condition on names');
+        if (condition.kind === 'unleased') throw badRequest('Only a deletion may depend on leases');
         if (dataset.sourceSnapshot !== undefined && !additions) {
           throw new ClientError('not_supported', 'This server has no snapshots to make a dataset from');
         }
@@ -101,6 +102,7 @@ function fakeClient(cluster: FakeCluster, newUuid: NewUuid, additions: boolean):
       }),
     moveDataset: (id, primary, condition, signal) =>
       answer(signal, () => {
+        if (condition.kind === 'unleased') throw badRequest('Only a deletion may depend on leases');
         const dataset = changeable(cluster, id, condition);
         if (dataset.configuration.deleted) throw new ClientError('deleted', DESCRIPTIONS.datasetDeleted);
         if (dataset.configuration.primary !== primary) {
@@ -111,6 +113,7 @@ function fakeClient(cluster: FakeCluster, newUuid: NewUuid, additions: boolean):
       }),
     deleteDataset: (id, condition, signal) =>
       answer(signal, () => {
+        if (condition.kind === 'unleased' && !additions) throw badRequest('This server knows no condition on leases');
         const dataset = changeable(cluster, id, condition);
         if (!dataset.configuration.deleted) {
           dataset.configuration = { ...dataset.configuration, deleted: true };
@@ -121,6 +124,12 @@ function fakeClient(cluster: FakeCluster, newUuid: NewUuid, additions: boolean):
     listDatasetStates: (signal) => answer(signal, () => states(cluster)),
     listNodes: (signal) => answer(signal, () => cluster.nodes.map((uuid) => ({ uuid, host: '192.0.2.1' }))),
     inspectDatasets: (signal) => answer(signal, () => (additions ? inspections(cluster) : undefined)),
+    inspectDataset: (id, signal) =>
+      answer(signal, () => {
+        if (!additions) throw new ClientError('not_supported', 'This server cannot show one dataset only');
+        const found = cluster.datasets.get(id);
+        return found === undefined ? undefined : cluster.inspect(found);
+      }),
     inspectNodes: (signal) =>
       answer(signal, () => (additions ? cluster.nodes.map((node) => cluster.inspectNode(node)) : undefined)),
     nodeByEra: (era, signal) =>
@@ -184,12 +193,21 @@ function create(cluster: FakeCluster, newUuid: NewUuid, dataset: NewDataset): Fa
 }
 
 function checkCondition(cluster: FakeCluster, condition: Condition): void {
-  const holds =
-    condition.kind === 'none' ||
-    (condition.kind === 'tag'
-      ? condition.tag === cluster.tag
-      : !configurations(cluster).some((found) => !found.deleted && nameOf(found.metadata) === condition.name));
-  if (!holds) throw new ClientError('condition_failed', `The condition does not hold; the tag is now ${cluster.tag}`);
+  if (!holds(cluster, condition))
+    throw new ClientError('condition_failed', `The condition does not hold; the tag is now ${cluster.tag}`);
+}
+
+function holds(cluster: FakeCluster, condition: Condition): boolean {
+  switch (condition.kind) {
+    case 'none':
+      return true;
+    case 'tag':
+      return condition.tag === cluster.tag;
+    case 'unleased':
+      return condition.ids.every((id) => cluster.leaseOf(id) === undefined);
+    case 'nameUnused':
+      return !configurations(cluster).some((found) => !found.deleted && nameOf(found.metadata) === condition.name);
+  }
 }
 
 function changeable(cluster: FakeCluster, id: DatasetId, condition: Condition): FakeDataset {

@@ -10,6 +10,7 @@ import {
   FOUND_HEADER,
   IF_NAME_UNUSED_HEADER,
   IF_TAG_HEADER,
+  IF_UNLEASED_HEADER,
   PATHS,
   TAG_HEADER,
 } from '../../api/paths.ts';
@@ -161,7 +162,9 @@ function inspectNamed(cluster: FakeCluster, name: string | null): DatasetInspect
 function conditionOf(request: IncomingMessage): Condition {
   const tag = request.headers[IF_TAG_HEADER];
   const name = request.headers[IF_NAME_UNUSED_HEADER];
+  const unleased = request.headers[IF_UNLEASED_HEADER];
   if (typeof tag === 'string') return { kind: 'tag', tag };
+  if (typeof unleased === 'string') return { kind: 'unleased', ids: unleased.split(',').map(datasetOf) };
   return typeof name === 'string' ? { kind: 'nameUnused', name: decodeURIComponent(name) } : { kind: 'none' };
 }
 

@@ -9,6 +9,7 @@ import {
   FOUND_HEADER,
   IF_NAME_UNUSED_HEADER,
   IF_TAG_HEADER,
+  IF_UNLEASED_HEADER,
   PATHS,
   TAG_HEADER,
 } from '../../api/paths.ts';
@@ -147,10 +148,14 @@ function conditionsOf(request: FastifyRequest): Conditions {
   // Of creates only: a move or a deletion is of a dataset that has its name already.
   const creates = request.routeOptions.url === PATHS.configurationDatasets;
   const name = creates ? request.headers[IF_NAME_UNUSED_HEADER] : undefined;
+  const unleased = request.method === 'DELETE' ? request.headers[IF_UNLEASED_HEADER] : undefined;
   return {
     // Node joins a repeated header with commas.
     tags: tags === undefined ? undefined : [tags].flat().flatMap((value) => value.split(/\s*,\s*/)),
     nameUnused: typeof name === 'string' ? decodeName(name) : undefined,
+    ...(unleased === undefined
+      ? {}
+      : { unleased: [unleased].flat().flatMap((value) => value.toLowerCase().split(/\s*,\s*/)) }),
   };
 }
 

@@ -5,8 +5,7 @@ import { type DatasetId, parseDatasetId } from '../../../kit/ids.ts';
 import type { Btrfs } from '../../host/btrfs.ts';
 import { type Kernel, MountFlag } from '../../host/kernel.ts';
 import { type MountEntry, mountsAt, readMountTable } from '../../host/mount-table.ts';
-import { locate, type StorageExtent } from '../../host/storage-users.ts';
-import { UserSearch } from '../../host/user-search.ts';
+import { locate, type StorageExtent, StorageUserSearch } from '../../host/storage-users.ts';
 import { BackendError } from '../backend.ts';
 import type { Quota } from './quota.ts';
 import { bytesPath } from './subvolumes.ts';
@@ -26,7 +25,7 @@ export class VolumeMounts {
   readonly #btrfs: Btrfs;
   readonly #quota: Quota;
   readonly #mountRoot: string;
-  readonly #search = new UserSearch();
+  readonly #search = new StorageUserSearch();
   /** Volumes that were proved to be at rest since they became read-only: nobody can have come in after that. */
   readonly #resting = new Set<DatasetId>();
 

@@ -10,7 +10,7 @@ import type { PoolReport } from '../../../model/storage-state.ts';
 import type { VolumeState } from '../../../model/volume-state.ts';
 import { copyTree } from '../../host/copy-tree.ts';
 import { readMountTable } from '../../host/mount-table.ts';
-import { findStorageUsers, locate } from '../../host/storage-users.ts';
+import { locate, StorageUserSearch } from '../../host/storage-users.ts';
 import { type Backend, BackendError, type VolumeRecipe } from '../backend.ts';
 import { describeFilePool } from '../file-pool.ts';
 import { PoolLayout } from '../pool-layout.ts';
@@ -55,6 +55,7 @@ class Directory implements Backend {
   readonly #options: DirectoryOptions;
   readonly #layout: PoolLayout;
   readonly #steps: PoolSteps;
+  readonly #users = new StorageUserSearch();
   readonly #mountRoot: string;
   readonly snapshots: PoolSnapshots;
 
@@ -223,7 +224,7 @@ class Directory implements Backend {
   async #requireUnused(datasetId: DatasetId, directory: string): Promise<void> {
     const extent = locate(await readMountTable(), directory);
     if (extent === undefined) throw new Error(`no mount covers ${directory}`);
-    const users = await findStorageUsers(extent);
+    const users = await this.#users.find(extent);
     if (users.length === 0) return;
     const who = users.map(({ text }) => text).join(', ');
     throw new BackendError(

@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { BackendWorld } from '../../../../test/contract/backend-world.ts';
 import { expectCode } from '../../../../test/contract/expect-code.ts';
+import { eventually } from '../../../../test/e2e/support/eventually.ts';
 import { type DatasetId, newDatasetId, parseSnapshotId, type SnapshotId } from '../../../kit/ids.ts';
 import { whileFrozen } from '../../host/frozen-filesystem.ts';
 import { loadKernel } from '../../host/kernel.ts';
@@ -165,7 +166,10 @@ describe.skipIf(skip !== null)(`snapshots and growth of loopback${skip ?? ''}`, 
       await write(id);
       const outlived = await freeze(id, {}, async () => {
         const { stdout } = await run('pgrep', ['-f', `sh ${path(id)} 60`]);
-        await run('kill', ['-KILL', ...stdout.trim().split('\n')]);
+        const guard = stdout.trim();
+        // What it waits with keeps its pipes open when it is gone.
+        await eventually(() => run('pgrep', ['-P', guard]));
+        await run('kill', ['-KILL', guard]);
         return 'done';
       });
       expect(outlived).toBe('done');

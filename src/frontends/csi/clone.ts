@@ -1,0 +1,124 @@
+import { errorCode } from '../../kit/coded-error.ts';
+import { type DatasetId, type NodeId, parseSnapshotId, type SnapshotId } from '../../kit/ids.ts';
+import { FILESYSTEM_KEY, PROFILE_KEY } from '../../model/dataset.ts';
+import type { ContentSource } from './content-source.ts';
+import { CsiError } from './csi-error.ts';
+import type { CsiWorld } from './csi-world.ts';
+import { type DerivedSnapshot, derivedSnapshot } from './derived-snapshot.ts';
+import { findVolume } from './find-volume.ts';
+import type { VolumeWish } from './volume-wish.ts';
+
+/** A snapshot that is ready, for a new volume to begin with. */
+export interface OpenedSource {
+  readonly snapshotId: SnapshotId;
+  readonly pool: string | undefined;
+  /** Bytes that a volume made from it has at least. */
+  readonly sizeBytes: number;
+  readonly profile: string | undefined;
+  readonly filesystem: string | undefined;
+}
+
+/** Metadata key of the snapshot that stands between a volume and its clone; such a one is not listed. */
+export const CLONE_KEY = 'flocker:csi-clone';
+
+/**
+ * Gets the source of a new volume ready. A clone is made from a snapshot that is there only as long as that takes; its id
+ * is made from the new volume's name, so that a repeated request goes on with the one of the request before.
+ */
+export async function openSource(
+  world: CsiWorld,
+  wish: VolumeWish,
+  source: ContentSource,
+  signal: AbortSignal,
+): Promise<OpenedSource> {
+  const opened = await (source.kind === 'snapshot' ? openSnapshot : openVolume)(world, wish.name, source, signal);
+  if (wish.filesystem !== undefined && opened.filesystem !== undefined && wish.filesystem !== opened.filesystem)
+    throw new CsiError(
+      'INVALID_ARGUMENT',
+      `volume ${wish.name}: ${source.kind} ${source.id} has ${opened.filesystem}, and a copy cannot have ${wish.filesystem}`,
+    );
+  return opened;
+}
+
+async function openSnapshot(
+  { client }: CsiWorld,
+  name: string,
+  { id }: ContentSource,
+  signal: AbortSignal,
+): Promise<OpenedSource> {
+  const snapshotId = parseSnapshotId(id);
+  const [found] = snapshotId === undefined ? [] : await client.listSnapshots({ snapshotId }, signal);
+  if (snapshotId === undefined || found === undefined || found.status === 'deleted' || found.status === 'deleting')
+    throw new CsiError('NOT_FOUND', `volume ${name}: there is no snapshot ${id} to make it from`);
+  return opened(snapshotId, await client.waitForSnapshot(snapshotId, signal));
+}
+
+async function openVolume(
+  world: CsiWorld,
+  name: string,
+  source: ContentSource,
+  signal: AbortSignal,
+): Promise<OpenedSource> {
+  const { client } = world;
+  const volume = await findVolume(world, source.id, signal);
+  if (volume === undefined)
+    throw new CsiError('NOT_FOUND', `volume ${name}: there is no volume ${source.id} to make it from`);
+  const { id: snapshotId } = await cloneSnapshot(client, name, source, signal);
+  const metadata = {
+    [CLONE_KEY]: name,
+    ...(volume.profile === undefined ? {} : { [PROFILE_KEY]: volume.profile }),
+    ...(volume.filesystem === undefined ? {} : { [FILESYSTEM_KEY]: volume.filesystem }),
+  };
+  await client.createSnapshot({ datasetId: volume.id, snapshotId, metadata }, signal);
+  return opened(snapshotId, await client.waitForSnapshot(snapshotId, signal));
+}
+
+function opened(
+  snapshotId: SnapshotId,
+  { pool, size, metadata }: Awaited<ReturnType<CsiWorld['client']['waitForSnapshot']>>,
+): OpenedSource {
+  return {
+    snapshotId,
+    pool: pool ?? undefined,
+    sizeBytes: size ?? 0,
+    profile: metadata[PROFILE_KEY],
+    filesystem: metadata[FILESYSTEM_KEY],
+  };
+}
+
+/** Waits until a clone has its data and takes the snapshot away. Doing it again is fine. */
+export async function finishClone(
+  world: CsiWorld,
+  clone: { readonly id: DatasetId; readonly primary: NodeId },
+  name: string,
+  source: ContentSource,
+  signal: AbortSignal,
+): Promise<void> {
+  const { found } = await cloneSnapshot(world.client, name, source, signal);
+  if (found === undefined) return;
+  await world.client.waitUntilMounted(clone.id, clone.primary, () => undefined, signal);
+  await dropCloneSnapshot(world, name, source, signal);
+}
+
+/** Takes away what a clone that was never finished has left. */
+export async function dropCloneSnapshot(
+  { client }: CsiWorld,
+  name: string,
+  source: ContentSource,
+  signal: AbortSignal,
+): Promise<void> {
+  const { id, found } = await cloneSnapshot(client, name, source, signal);
+  if (found === undefined) return;
+  await client.deleteSnapshot(id, signal).catch((error: unknown) => {
+    if (errorCode(error) !== 'not_found') throw error;
+  });
+}
+
+function cloneSnapshot(
+  client: CsiWorld['client'],
+  name: string,
+  source: ContentSource,
+  signal: AbortSignal,
+): Promise<DerivedSnapshot> {
+  return derivedSnapshot(client, ['csi clone', name, source.id], signal);
+}

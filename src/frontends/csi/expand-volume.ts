@@ -1,0 +1,45 @@
+import { formatSize, roundUp } from '../../kit/sizes.ts';
+import { SIZE_STEP_BYTES } from '../../model/dataset.ts';
+import { bytesIn, required } from './arguments.ts';
+import { CsiError } from './csi-error.ts';
+import type { CsiWorld } from './csi-world.ts';
+import { requireVolume } from './find-volume.ts';
+import type { CapacityRange, ControllerExpandVolumeRequest } from './generated/csi_pb.ts';
+
+/** ControllerExpandVolume; resolves with the real size in bytes. */
+export async function expandVolume(
+  world: CsiWorld,
+  request: ControllerExpandVolumeRequest,
+  signal: AbortSignal,
+): Promise<number> {
+  const volumeId = required(request.volumeId, 'volume_id');
+  if (request.capacityRange === undefined)
+    throw new CsiError('INVALID_ARGUMENT', `volume ${volumeId}: the request has no capacity_range`);
+  return growVolume(world, volumeId, request.capacityRange, signal);
+}
+
+/**
+ * Grows a volume, its filesystem included, and resolves with its real size in bytes. One that is large enough stays as it is;
+ * so does any when no range is given.
+ */
+export async function growVolume(
+  world: CsiWorld,
+  volumeId: string,
+  range: CapacityRange | undefined,
+  signal: AbortSignal,
+): Promise<number> {
+  const { client } = world;
+  const requiredBytes = bytesIn(range?.requiredBytes ?? 0n, 'required_bytes');
+  const limitBytes = bytesIn(range?.limitBytes ?? 0n, 'limit_bytes');
+  const volume = await requireVolume(world, volumeId, signal);
+  const sizeBytes = Math.max(roundUp(requiredBytes, SIZE_STEP_BYTES), volume.sizeBytes);
+  if (limitBytes !== 0 && sizeBytes > limitBytes)
+    throw new CsiError(
+      'OUT_OF_RANGE',
+      `volume ${volumeId} has ${formatSize(volume.sizeBytes)} and cannot have between ${requiredBytes} and ${limitBytes} bytes: ` +
+        `a volume only grows, in steps of ${SIZE_STEP_BYTES} bytes`,
+    );
+  if (sizeBytes > volume.sizeBytes) await client.resizeDataset(volume.id, sizeBytes, signal);
+  // Also when it was asked for before: then that request was cut off.
+  return client.waitUntilGrown(volume.id, sizeBytes, signal);
+}
