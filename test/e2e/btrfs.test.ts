@@ -1,11 +1,13 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { StorageView } from '../../src/api/storage.ts';
 import { connectFlocker } from '../../src/client/connect-flocker.ts';
 import { systemClock } from '../../src/kit/clock.ts';
 import { type DatasetId, parseDatasetId, parseNodeId, parseSnapshotId } from '../../src/kit/ids.ts';
 import { silentLogger } from '../../src/kit/logger.ts';
 import { btrfsSkipReason } from '../support/btrfs.ts';
+import { eventually } from './support/eventually.ts';
 import { UpCluster } from './support/up.ts';
 
 const MIB = 2 ** 20;
@@ -72,6 +74,21 @@ describe.skipIf(skip !== null)(`flocker up, btrfs backend${skip ?? ''}`, () => {
     expect(await cluster.sh(1, 'db:/mnt', 'cat /mnt/row')).toMatchObject({ status: 0, stdout: 'after\n' });
     await client.deleteSnapshot(source, soon());
     await client.waitUntilSnapshotGone(source, soon());
+  });
+
+  it('says what compression saves', async () => {
+    const text = 'seq 2000000 > /mnt/numbers; sync -f /mnt';
+    expect(await cluster.sh(1, 'text:/mnt,size=64MiB,profile=bronze', text)).toMatchObject({ status: 0 });
+    // A volume that is made has the pool looked at soon.
+    expect(await cluster.sh(1, 'other:/mnt,size=64MiB', 'true')).toMatchObject({ status: 0 });
+    const api = await cluster.api();
+    await eventually(async () => {
+      const { json } = await api.get('/v1/state/storage');
+      const [pool] = (json as unknown as StorageView).pools;
+      expect(pool?.profiles.map(({ compression }) => compression)).toEqual(['none', 'lzo', 'zstd:3']);
+      expect(pool?.figures.saved_by_compression).toBeGreaterThan(5 * MIB);
+      expect(pool?.figures.logical).toBeGreaterThan(pool?.figures.physical ?? Number.NaN);
+    }, TIMEOUT_MS);
   });
 
   it('has everything after the machine went down', async () => {

@@ -35,7 +35,7 @@ const FILE_BYTES_AT = 45;
 const SECTOR_BYTES = 4096;
 
 /** A new walk begins this long after the last, or after twenty times as long as it took, whichever is more. */
-const PAUSE_MS = 60_000;
+const PAUSE_MS = 1_000;
 const PAUSE_FACTOR = 20;
 /** About 100 MB of memory while a walk is under way. */
 const MOST_EXTENTS = 2_000_000;
