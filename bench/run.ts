@@ -1,3 +1,4 @@
+import { btrfs } from './btrfs.ts';
 import { csi } from './csi.ts';
 import { dvdcli } from './dvdcli.ts';
 import { isolator } from './isolator.ts';
@@ -5,6 +6,7 @@ import { provider } from './provider.ts';
 import { ready } from './ready.ts';
 
 const BENCHES: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
+  btrfs,
   csi,
   dvdcli,
   isolator,

@@ -20,7 +20,7 @@ export function snapshotContract(name: string, subject: BackendSubject): void {
     let engine: SnapshotEngine;
 
     beforeEach(async (context) => {
-      world = await BackendWorld.make(subject.section);
+      world = await BackendWorld.make(subject.section, subject.place);
       a = await world.node('a');
       if (a.snapshots === undefined) context.skip(`${name} has no snapshots`);
       else engine = a.snapshots;
@@ -180,7 +180,7 @@ export function snapshotContract(name: string, subject: BackendSubject): void {
       const snapshotId = someSnapshot();
       await engine.take(snapshotId, id, world.signal);
       await gone(id);
-      const away = join(world.directory, 'away');
+      const away = `${world.rootPath}-away`;
       await rename(world.rootPath, away);
       await mkdir(world.rootPath);
       await expectCode(engine.find(snapshotId), 'pool_unreachable', null);

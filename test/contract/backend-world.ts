@@ -17,6 +17,19 @@ const run = promisify(execFile);
 const TEARDOWN_MS = 20_000;
 const COMPILED = new URL('../../dist/src/agent/backends/open-backend.js', import.meta.url).href;
 
+/** Where a world's pool is. */
+export interface WorldPlace {
+  /** The directory with `unattached`, `attached` and so on. */
+  readonly rootPath: string;
+  /** How the `dataset` section says so. */
+  readonly section: Readonly<Record<string, unknown>>;
+}
+
+const plainPlace = (directory: string): WorldPlace => {
+  const rootPath = join(directory, 'pool');
+  return { rootPath, section: { root_path: rootPath } };
+};
+
 /** One pool in a directory of its own, nodes that use it, and processes that get in the way. */
 export class BackendWorld {
   readonly directory: string;
@@ -26,16 +39,20 @@ export class BackendWorld {
   /** Longer than any test takes; a hung step then fails instead of hanging the suite. */
   readonly #deadline = startDeadline(systemClock, 120_000, 'the test');
 
-  private constructor(directory: string, section: Readonly<Record<string, unknown>>) {
+  private constructor(directory: string, section: Readonly<Record<string, unknown>>, place: WorldPlace) {
     this.directory = directory;
-    this.rootPath = join(directory, 'pool');
-    this.#section = section;
+    this.rootPath = place.rootPath;
+    this.#section = { ...place.section, ...section };
     // Twenty volumes at once listen to it, without a leak.
     setMaxListeners(0, this.#deadline.signal);
   }
 
-  static async make(section: Readonly<Record<string, unknown>>): Promise<BackendWorld> {
-    return new BackendWorld(await realpath(await mkdtemp(join(tmpdir(), 'backend-'))), section);
+  static async make(
+    section: Readonly<Record<string, unknown>>,
+    place: (directory: string) => WorldPlace = plainPlace,
+  ): Promise<BackendWorld> {
+    const directory = await realpath(await mkdtemp(join(tmpdir(), 'backend-')));
+    return new BackendWorld(directory, section, place(directory));
   }
 
   get signal(): AbortSignal {
@@ -47,7 +64,7 @@ export class BackendWorld {
   }
 
   section(changes: Readonly<Record<string, unknown>> = {}): Readonly<Record<string, unknown>> {
-    return { root_path: this.rootPath, default_size: '16MiB', ...this.#section, ...changes };
+    return { default_size: '16MiB', ...this.#section, ...changes };
   }
 
   /** The node as its agent finds it right after a start, before `recover`. */
@@ -71,6 +88,15 @@ export class BackendWorld {
     const { pid } = child;
     if (pid === undefined) throw new Error(`${command} has no pid`);
     return Object.assign(child, { pid });
+  }
+
+  /**
+   * Starts a process in a mount namespace of its own, which keeps copies of the volumes that a node has mounted. Mounts of
+   * other worlds, and of whatever else runs on this machine meanwhile, it lets go of with the rest of the machine.
+   */
+  async holdMounts(instance: string, command = 'true'): Promise<ChildProcess & { readonly pid: number }> {
+    const script = `mount --make-rprivate ${this.mountRoot(instance)} && ${command} && echo in && read line`;
+    return await this.hold('unshare', ['-m', '--propagation', 'slave', 'sh', '-c', script]);
   }
 
   async end(child: ChildProcess): Promise<void> {

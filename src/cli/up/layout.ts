@@ -32,6 +32,8 @@ interface NodeLayout {
   readonly provider: string;
   /** Where a Mesos agent finds the node's disks. */
   readonly disks: string;
+  /** Where a pool that is not a directory is mounted. */
+  readonly poolMount: string;
   readonly log: string;
 }
 
@@ -59,6 +61,7 @@ export function clusterLayout(directory: string): ClusterLayout {
         mountRoot: join(node, 'flocker'),
         provider: join(node, 'provider'),
         disks: join(node, 'disks'),
+        poolMount: join(node, 'pool'),
         log: join(directory, 'logs', `node${number}.log`),
       };
     },

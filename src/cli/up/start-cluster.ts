@@ -9,10 +9,11 @@ import { removeSharedMountRoot } from '../../agent/host/shared-mount-root.ts';
 import { writeFileDurably } from '../../kit/atomic-file.ts';
 import { errorText } from '../../kit/coded-error.ts';
 import { withDeadline } from '../../kit/deadline.ts';
+import type { ClusterBackend } from './cluster-backend.ts';
 import { DaemonProcess } from './daemon-process.ts';
 import { type ClusterLayout, clusterLayout } from './layout.ts';
 import { awaitLeftovers, lockCluster } from './lock-cluster.ts';
-import { type ClusterSources, type ClusterWish, prepareCluster } from './prepare-cluster.ts';
+import { type ClusterSources, type ClusterWish, prepareCluster, storageSection } from './prepare-cluster.ts';
 import type { ClusterSettings } from './settings.ts';
 
 const TEARDOWN_TIMEOUT_MS = 30_000;
@@ -40,7 +41,7 @@ export interface ClusterJson {
 /** A cluster whose daemons run. */
 export interface RunningCluster {
   readonly json: ClusterJson;
-  readonly backend: 'loopback' | 'directory';
+  readonly backend: ClusterBackend;
   readonly clusterJsonPath: string;
   readonly volumesPath: string;
   readonly logsPath: string;
@@ -120,10 +121,7 @@ export async function startCluster(options: StartClusterOptions): Promise<Runnin
         await views.remove().catch((error: unknown) => left.push(errorText(error)));
         await removeDisks(join(state, 'disk-places'), disks).catch((error: unknown) => left.push(errorText(error)));
       }
-      const backend = await openBackend(
-        { backend: settings.backend, root_path: layout.volumes },
-        { mountRoot, instance: uuid },
-      );
+      const backend = await openBackend(storageSection(layout, index + 1, settings), { mountRoot, instance: uuid });
       const problems = await withDeadline(
         clock,
         TEARDOWN_TIMEOUT_MS,
