@@ -11,6 +11,7 @@ export default defineConfig({
             'test/property/**/*.test.ts',
             'test/conformance/**/*.test.ts',
             'test/contract/**/*.test.ts',
+            'examples/**/*.test.ts',
           ],
           // No module has state of its own, so files may share a worker.
           isolate: false,

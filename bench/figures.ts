@@ -17,3 +17,20 @@ export async function timed(work: () => Promise<unknown>): Promise<number> {
   await work();
   return performance.now() - startedMs;
 }
+
+export type Figures = Readonly<Record<string, Readonly<Record<string, number>>>>;
+
+/** Medians of ours and of the bare commands, and how many times as long ours took. */
+export function compared(ours: readonly number[], shell: readonly number[]): Readonly<Record<string, number>> {
+  const [oursMs, shellMs] = [median(ours), median(shell)];
+  return { ours_ms: rounded(oursMs), shell_ms: rounded(shellMs), ratio: rounded(oursMs / shellMs) };
+}
+
+/** Figures for people, one row a line. */
+export function figuresTable(title: string, figures: Figures): string {
+  const lines = Object.entries(figures).map(([name, row]) => {
+    const cells = Object.entries(row).map(([key, value]) => `${key.replaceAll('_', ' ')} ${value}`);
+    return `${name.padEnd(10)} ${cells.join('   ')}`;
+  });
+  return `${title}:\n${lines.join('\n')}\n`;
+}

@@ -7,7 +7,7 @@ import type { FlockerClient } from '../src/client/flocker-client.ts';
 import { systemClock } from '../src/kit/clock.ts';
 import { type DatasetId, type NodeId, parseDatasetId, parseNodeId } from '../src/kit/ids.ts';
 import { silentLogger } from '../src/kit/logger.ts';
-import { median, rounded, timed } from './figures.ts';
+import { compared, type Figures, figuresTable, median, rounded, timed } from './figures.ts';
 import { onCluster } from './on-cluster.ts';
 import { benchOptions } from './options.ts';
 import { cpuMs, residentMb } from './processes.ts';
@@ -28,11 +28,10 @@ export async function ready(args: readonly string[]): Promise<void> {
   const { json, rounds } = benchOptions(args);
   await onCluster({ nodes: 2, backend: 'loopback' }, async (cluster, directory) => {
     const figures = await measure(cluster, directory, rounds);
-    process.stdout.write(json ? `${JSON.stringify(figures)}\n` : table(figures, rounds));
+    const title = `Medians of ${rounds} rounds, 1 GiB ext4 on loopback`;
+    process.stdout.write(json ? `${JSON.stringify(figures)}\n` : figuresTable(title, figures));
   });
 }
-
-type Figures = Readonly<Record<string, Readonly<Record<string, number>>>>;
 
 async function measure(cluster: RunningCluster, directory: string, rounds: number): Promise<Figures> {
   const { control, tls, nodes } = cluster.json;
@@ -146,11 +145,6 @@ async function idleFigures(cluster: RunningCluster): Promise<Figures> {
   };
 }
 
-function compared(ours: readonly number[], shell: readonly number[]): Readonly<Record<string, number>> {
-  const [oursMs, shellMs] = [median(ours), median(shell)];
-  return { ours_ms: rounded(oursMs), shell_ms: rounded(shellMs), ratio: rounded(oursMs / shellMs) };
-}
-
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, ms);
@@ -159,12 +153,4 @@ function pause(ms: number): Promise<void> {
 
 function limit(): AbortSignal {
   return AbortSignal.timeout(ROUND_TIMEOUT_MS);
-}
-
-function table(figures: Figures, rounds: number): string {
-  const lines = Object.entries(figures).map(([name, row]) => {
-    const cells = Object.entries(row).map(([key, value]) => `${key.replaceAll('_', ' ')} ${value}`);
-    return `${name.padEnd(10)} ${cells.join('   ')}`;
-  });
-  return `Medians of ${rounds} rounds, 1 GiB ext4 on loopback:\n${lines.join('\n')}\n`;
 }

@@ -1,9 +1,18 @@
+import { btrfs } from './btrfs.ts';
 import { csi } from './csi.ts';
 import { dvdcli } from './dvdcli.ts';
 import { isolator } from './isolator.ts';
+import { provider } from './provider.ts';
 import { ready } from './ready.ts';
 
-const BENCHES: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = { csi, dvdcli, isolator, ready };
+const BENCHES: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
+  btrfs,
+  csi,
+  dvdcli,
+  isolator,
+  provider,
+  ready,
+};
 
 const [name = '', ...args] = process.argv.slice(2);
 const bench = BENCHES[name];

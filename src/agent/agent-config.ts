@@ -52,6 +52,8 @@ export interface AgentConfig {
   readonly statePath: string;
   /** Directory of second, read-only mounts of volumes. */
   readonly readOnlyPath: string;
+  /** Directory of links that say where disks of the Mesos resource provider are mounted. */
+  readonly diskPlacesPath: string;
   /** Unix socket for programs on this machine. */
   readonly socketPath: string;
   /** Unix socket for the Mesos isolator's module. */
@@ -106,6 +108,7 @@ export function parseAgentConfig(text: string, path: string): AgentConfig {
     mountRoot,
     statePath,
     readOnlyPath: `${statePath.replace(/\/+$/, '')}/read-only`,
+    diskPlacesPath: `${statePath.replace(/\/+$/, '')}/disk-places`,
     socketPath: file.node?.socket ?? '/run/flocker/agent.sock',
     isolatorSocketPath: file.node?.['isolator-socket'] ?? '/run/flocker/isolator.sock',
     isolator: readIsolatorSection(file.isolator, (problem) => {

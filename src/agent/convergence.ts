@@ -3,12 +3,12 @@ import { type BackoffPolicy, backoffMs } from '../kit/backoff.ts';
 import type { Clock } from '../kit/clock.ts';
 import { errorText } from '../kit/coded-error.ts';
 import { withDeadline } from '../kit/deadline.ts';
-import { type DatasetId, parseDatasetId, parseSnapshotId } from '../kit/ids.ts';
+import { type DatasetId, parseDatasetId } from '../kit/ids.ts';
 import { KeyedQueue } from '../kit/keyed-queue.ts';
 import type { Logger } from '../kit/logger.ts';
-import { formatSize } from '../kit/sizes.ts';
 import type { Problem, VolumeState } from '../model/volume-state.ts';
 import { type Backend, BackendError } from './backends/backend.ts';
+import { performStep } from './perform-step.ts';
 import { type Growth, isTooSmall, plan, type Step } from './transitions.ts';
 
 /** Waits after a step that failed; a step that succeeds is followed by the next at once. */
@@ -174,7 +174,7 @@ export class Convergence {
       while (item.order !== undefined) {
         const next = plan(item.order, item.state, growth);
         if (next.kind === 'nothing') {
-          if (tooSmall === undefined) item.problem = null;
+          if (tooSmall === undefined || !isTooSmall(item.order, item.state)) item.problem = null;
           else this.#failed(id, item, tooSmall);
           break;
         }
@@ -216,7 +216,7 @@ export class Convergence {
       if (step === 'unmount') this.#refuseIfUsed(id);
       await this.#steps.run(id, () =>
         withDeadline(clock, STEP_TIMEOUT_MS, `${step} of dataset ${id}`, undefined, (signal) =>
-          this.#perform(step, id, order, signal),
+          performStep(this.#options.backend, step, id, order, signal),
         ),
       );
     } catch (error) {
@@ -243,27 +243,6 @@ export class Convergence {
     const problem = problemOf(failure, step, id);
     logger.warn({ dataset: id, step, ms, code: problem.code, reason: problem.message }, 'step failed');
     return problem;
-  }
-
-  async #perform(step: Step, id: DatasetId, order: Order, signal: AbortSignal): Promise<void> {
-    const { backend } = this.#options;
-    if (step !== 'create' && step !== 'grow') return backend[step](id, signal);
-    if (order.want !== 'mounted')
-      throw new BackendError('backend_failed', `dataset ${id} is not to be made or to grow`);
-    if (step === 'grow') return this.#grow(id, order.sizeBytes ?? 0, signal);
-    const source = order.source === undefined ? undefined : parseSnapshotId(order.source);
-    const { sizeBytes, metadata } = order;
-    return backend.create({ datasetId: id, sizeBytes, metadata, ...(source === undefined ? {} : { source }) }, signal);
-  }
-
-  async #grow(id: DatasetId, sizeBytes: number, signal: AbortSignal): Promise<void> {
-    const { backend } = this.#options;
-    if (backend.grow !== undefined) return backend.grow(id, sizeBytes, signal);
-    throw new BackendError(
-      'bad_size',
-      `Dataset ${id} is to have ${formatSize(sizeBytes)}, and the backend ${backend.kind} of this node cannot make volumes ` +
-        'larger. Make a new dataset of that size and copy the data.',
-    );
   }
 
   #refuseIfUsed(id: DatasetId): void {

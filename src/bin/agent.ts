@@ -8,6 +8,7 @@ import { ControlLink } from '../agent/control-link.ts';
 import { Convergence } from '../agent/convergence.ts';
 import { readBootId, readEra } from '../agent/era.ts';
 import { BindTargets } from '../agent/host/bind-targets.ts';
+import { DiskPlaces } from '../agent/host/disk-places.ts';
 import { loadKernel } from '../agent/host/kernel.ts';
 import { ReadOnlyViews } from '../agent/host/read-only-views.ts';
 import { SnapshotConvergence } from '../agent/snapshot-convergence.ts';
@@ -19,6 +20,7 @@ import { dvdcliCalls } from '../frontends/dvdcli/dvdcli-calls.ts';
 import { serveIsolator } from '../frontends/isolator/serve-isolator.ts';
 import { ProcessTable } from '../frontends/local/process-table.ts';
 import { serveLocal } from '../frontends/local/serve-local.ts';
+import { resourceProviderCalls } from '../frontends/resource-provider/node-calls.ts';
 import { CodedError } from '../kit/coded-error.ts';
 import { type NodeId, parseDatasetId } from '../kit/ids.ts';
 import { certificateIdentity, loadCredentials } from '../tls/credentials.ts';
@@ -65,21 +67,27 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
     ...(storage === undefined ? {} : { knownProfiles: () => storage.profiles }),
   });
   const docker = await serveDocker({ volumes, ...config.docker, bootId, clock, logger, ...profiles });
-  const isRoot = process.getuid?.() === 0;
+  const kernel = process.getuid?.() === 0 ? loadKernel() : undefined;
   const csi = await serveCsi({
     ...{ client, volumes, nodeId, bootId, version, clock, newUuid, logger },
     socketPath: config.csiSocketPath,
     pool: storage?.pool,
-    mounts: isRoot ? new BindTargets(loadKernel()) : undefined,
+    mounts: kernel === undefined ? undefined : new BindTargets(kernel),
     growsOnline: await growsMounted(),
   });
   // Last: whoever gets an answer here finds the other sockets too.
   const local = await serveLocal({
     ...{ volumes, socketPath: config.socketPath, processes: new ProcessTable(), clock, logger, ...profiles },
-    calls: dvdcliCalls({
-      ...{ volumes, bootId, allowOverwrite: config.allowOverwrite, clock, logger, ...profiles },
-      ...(isRoot ? { readOnly: new ReadOnlyViews(loadKernel(), config.readOnlyPath) } : {}),
-    }),
+    calls: [
+      ...dvdcliCalls({
+        ...{ volumes, bootId, allowOverwrite: config.allowOverwrite, clock, logger, ...profiles },
+        ...(kernel === undefined ? {} : { readOnly: new ReadOnlyViews(kernel, config.readOnlyPath) }),
+      }),
+      ...resourceProviderCalls({
+        ...{ volumes, nodeId, bootId, clock, logger },
+        places: kernel === undefined ? undefined : new DiskPlaces(kernel, config.diskPlacesPath),
+      }),
+    ],
   });
   logger.info({ node: nodeId, socket: config.socketPath, mountRoot: config.mountRoot }, 'node agent works');
   await storage?.link.firstOrders();

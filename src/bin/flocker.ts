@@ -2,10 +2,12 @@
 import { resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { caCommand } from '../cli/ca.ts';
+import { CLUSTER_BACKENDS, type ClusterBackend } from '../cli/up/cluster-backend.ts';
 import { errorText } from '../kit/coded-error.ts';
 import { caEnvironment } from './ca-environment.ts';
 import { runDaemon } from './daemon.ts';
 import { type Endpoint, parseEndpoint } from './endpoint.ts';
+import { providerCommand } from './provider-command.ts';
 import { runCommand } from './run-command.ts';
 import { version } from './version.ts';
 
@@ -74,15 +76,15 @@ program
   .option('-d, --dir <directory>', 'where everything is kept', '.flocker')
   .addOption(
     new Option('-b, --backend <backend>', 'storage engine (default: loopback as root, else directory)').choices([
-      'loopback',
-      'directory',
+      ...CLUSTER_BACKENDS,
     ]),
   )
-  .action(async (options: { nodes?: number; dir: string; backend?: 'loopback' | 'directory' }) => {
+  .action(async (options: { nodes?: number; dir: string; backend?: ClusterBackend }) => {
     const { runUp } = await import('./up.ts');
     process.exitCode = await runUp({ directory: resolve(options.dir), nodes: options.nodes, backend: options.backend });
   });
 
+program.addCommand(providerCommand());
 program.addCommand(runCommand());
 program.addCommand(caCommand(caEnvironment));
 

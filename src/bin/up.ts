@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { whereThingsAre } from '../cli/story.ts';
+import type { ClusterBackend } from '../cli/up/cluster-backend.ts';
 import { startCluster } from '../cli/up/start-cluster.ts';
 import { systemClock } from '../kit/clock.ts';
 import { flockerCommand, flockerEntry } from './flocker-command.ts';
@@ -8,7 +9,7 @@ export interface UpOptions {
   /** Absolute path. */
   readonly directory: string;
   readonly nodes: number | undefined;
-  readonly backend: 'loopback' | 'directory' | undefined;
+  readonly backend: ClusterBackend | undefined;
 }
 
 /** Runs a cluster until SIGINT or SIGTERM; resolves with the exit status. */

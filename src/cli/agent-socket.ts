@@ -32,14 +32,20 @@ export async function chooseAgentSocket(choice: AgentChoice, defaultCluster: str
   if (choice.socket !== undefined) return choice.socket;
   if (choice.cluster === undefined && choice.node === undefined)
     return choice.environmentSocket ?? DEFAULT_AGENT_SOCKET;
-  const path = choice.cluster ?? defaultCluster;
+  return (await chooseClusterNode(choice.cluster ?? defaultCluster, choice.node ?? '1')).socket;
+}
+
+/** A node of the `cluster.json` at `path` by its number from 1, its host, or a unique beginning of its UUID. */
+export async function chooseClusterNode(
+  path: string,
+  node: string,
+): Promise<{ readonly number: number; readonly socket: string }> {
   const { nodes } = await readNodes(path);
-  const node = choice.node ?? '1';
   const matches = /^\d{1,3}$/.test(node)
     ? nodes.filter((_one, index) => index + 1 === Number(node))
     : nodes.filter(({ uuid, host }) => host === node || uuid.startsWith(node.toLowerCase()));
   const [match, another] = matches;
-  if (match !== undefined && another === undefined) return match.socket;
+  if (match !== undefined && another === undefined) return { number: nodes.indexOf(match) + 1, socket: match.socket };
   const known = nodes.map(({ uuid, host }, index) => `${index + 1} (${host}, ${uuid})`).join(', ');
   const fault = match === undefined ? 'is no node' : 'is more than one node';
   throw new AgentChoiceError('no_such_agent', `${node} ${fault} of ${path}. Its nodes are: ${known}.`);

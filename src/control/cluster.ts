@@ -1,5 +1,5 @@
-import type { Report } from '../api/agent-channel.ts';
-import type { DatasetId, NodeId, SnapshotId } from '../kit/ids.ts';
+import type { Hello, Report } from '../api/agent-channel.ts';
+import { type DatasetId, type NodeId, parseAnyUuid, type SnapshotId } from '../kit/ids.ts';
 import type { PoolReport, VolumeUsage } from '../model/storage-state.ts';
 import type { Problem, VolumeState } from '../model/volume-state.ts';
 
@@ -35,6 +35,13 @@ export interface LiveNode {
   readonly connected: boolean;
   /** Wall clock of its last message, milliseconds since the epoch. */
   readonly lastHeardMs: number;
+}
+
+/** A node that says hello. */
+export function nodeOf(id: NodeId, hello: Hello, lastHeardMs: number): LiveNode {
+  const { host, version, backend, pool, profiles } = hello;
+  const era = parseAnyUuid(hello.era) ?? hello.era;
+  return { id, host, era, version, backend, pool, profiles, connected: true, lastHeardMs };
 }
 
 /** The reported state of the cluster as decisions read it. */

@@ -3,18 +3,11 @@ import type { CreateDatasetBody, DatasetConfiguration, MoveDatasetBody } from '.
 import type { LeaseBody } from '../api/leases.ts';
 import type { ResizeDatasetBody } from '../api/snapshots.ts';
 import type { Clock } from '../kit/clock.ts';
-import {
-  type DatasetId,
-  type NewUuid,
-  type NodeId,
-  parseAnyUuid,
-  parseDatasetId,
-  type SnapshotId,
-} from '../kit/ids.ts';
+import { type DatasetId, type NewUuid, type NodeId, parseDatasetId, type SnapshotId } from '../kit/ids.ts';
 import type { Logger } from '../kit/logger.ts';
 import type { AgentSession } from './agent-session.ts';
 import { type Decision, datasetOf, snapshotOf } from './changes.ts';
-import { Cluster, type ClusterView, type LiveNode } from './cluster.ts';
+import { Cluster, type ClusterView, nodeOf } from './cluster.ts';
 import {
   type Conditions,
   decideCreate,
@@ -131,7 +124,7 @@ export class ControlService {
 
   /** A node said hello: takes in what it has, gives it what waited for it, and sends its orders. */
   async join(session: AgentSession, hello: Hello): Promise<void> {
-    const node = this.#liveNode(session.nodeId, hello);
+    const node = nodeOf(session.nodeId, hello, this.#clock.wallMs());
     this.#expiries.get(node.id)?.();
     this.#expiries.delete(node.id);
     this.#sessions.set(node.id, session);
@@ -294,11 +287,5 @@ export class ControlService {
     for (const [session, wishes] of bySession) session.sendChanged(wishes);
     const waiting = ids.flatMap((id) => this.deployment.snapshots.pendingOf(id)).map(({ id }) => id);
     this.snapshots.announce([...snapshots, ...waiting]);
-  }
-
-  #liveNode(id: NodeId, hello: Hello): LiveNode {
-    const { host, version, backend, pool, profiles } = hello;
-    const era = parseAnyUuid(hello.era) ?? hello.era;
-    return { id, host, era, version, backend, pool, profiles, connected: true, lastHeardMs: this.#clock.wallMs() };
   }
 }

@@ -22,7 +22,7 @@ export function growthContract(name: string, subject: BackendSubject): void {
     let grow: Grow;
 
     beforeEach(async (context) => {
-      world = await BackendWorld.make(subject.section);
+      world = await BackendWorld.make(subject.section, subject.place);
       a = await world.node('a');
       if (a.grow === undefined) context.skip(`${name} does not grow volumes`);
       else grow = a.grow.bind(a);

@@ -3,16 +3,32 @@ import { once, setMaxListeners } from 'node:events';
 import { mkdtemp, readdir, readFile, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Backend } from '../../src/agent/backends/backend.ts';
 import { openBackend } from '../../src/agent/backends/open-backend.ts';
 import { teardownNode } from '../../src/agent/backends/teardown.ts';
 import { readMountTable } from '../../src/agent/host/mount-table.ts';
 import { systemClock } from '../../src/kit/clock.ts';
+import { errorCode } from '../../src/kit/coded-error.ts';
 import { startDeadline } from '../../src/kit/deadline.ts';
 
 const run = promisify(execFile);
+const TEARDOWN_MS = 20_000;
 const COMPILED = new URL('../../dist/src/agent/backends/open-backend.js', import.meta.url).href;
+
+/** Where a world's pool is. */
+export interface WorldPlace {
+  /** The directory with `unattached`, `attached` and so on. */
+  readonly rootPath: string;
+  /** How the `dataset` section says so. */
+  readonly section: Readonly<Record<string, unknown>>;
+}
+
+const plainPlace = (directory: string): WorldPlace => {
+  const rootPath = join(directory, 'pool');
+  return { rootPath, section: { root_path: rootPath } };
+};
 
 /** One pool in a directory of its own, nodes that use it, and processes that get in the way. */
 export class BackendWorld {
@@ -23,16 +39,20 @@ export class BackendWorld {
   /** Longer than any test takes; a hung step then fails instead of hanging the suite. */
   readonly #deadline = startDeadline(systemClock, 120_000, 'the test');
 
-  private constructor(directory: string, section: Readonly<Record<string, unknown>>) {
+  private constructor(directory: string, section: Readonly<Record<string, unknown>>, place: WorldPlace) {
     this.directory = directory;
-    this.rootPath = join(directory, 'pool');
-    this.#section = section;
+    this.rootPath = place.rootPath;
+    this.#section = { ...place.section, ...section };
     // Twenty volumes at once listen to it, without a leak.
     setMaxListeners(0, this.#deadline.signal);
   }
 
-  static async make(section: Readonly<Record<string, unknown>>): Promise<BackendWorld> {
-    return new BackendWorld(await realpath(await mkdtemp(join(tmpdir(), 'backend-'))), section);
+  static async make(
+    section: Readonly<Record<string, unknown>>,
+    place: (directory: string) => WorldPlace = plainPlace,
+  ): Promise<BackendWorld> {
+    const directory = await realpath(await mkdtemp(join(tmpdir(), 'backend-')));
+    return new BackendWorld(directory, section, place(directory));
   }
 
   get signal(): AbortSignal {
@@ -44,7 +64,7 @@ export class BackendWorld {
   }
 
   section(changes: Readonly<Record<string, unknown>> = {}): Readonly<Record<string, unknown>> {
-    return { root_path: this.rootPath, default_size: '16MiB', ...this.#section, ...changes };
+    return { default_size: '16MiB', ...this.#section, ...changes };
   }
 
   /** The node as its agent finds it right after a start, before `recover`. */
@@ -68,6 +88,15 @@ export class BackendWorld {
     const { pid } = child;
     if (pid === undefined) throw new Error(`${command} has no pid`);
     return Object.assign(child, { pid });
+  }
+
+  /**
+   * Starts a process in a mount namespace of its own, which keeps copies of the volumes that a node has mounted. Mounts of
+   * other worlds, and of whatever else runs on this machine meanwhile, it lets go of with the rest of the machine.
+   */
+  async holdMounts(instance: string, command = 'true'): Promise<ChildProcess & { readonly pid: number }> {
+    const script = `mount --make-rprivate ${this.mountRoot(instance)} && ${command} && echo in && read line`;
+    return await this.hold('unshare', ['-m', '--propagation', 'slave', 'sh', '-c', script]);
   }
 
   async end(child: ChildProcess): Promise<void> {
@@ -116,6 +145,17 @@ export class BackendWorld {
 
   /** Stops a node as a cluster that ends would; returns what was in the way, never fails. */
   async teardown(instance: string): Promise<readonly unknown[]> {
+    const untilMs = systemClock.monotonicMs() + TEARDOWN_MS;
+    for (;;) {
+      const problems = await this.#teardownOnce(instance);
+      // A mount namespace that some other process just made has a copy of every mount for as long as it lives.
+      const passes = problems.length > 0 && problems.every((problem) => errorCode(problem) === 'volume_in_use');
+      if (!passes || systemClock.monotonicMs() > untilMs) return problems;
+      await sleep(50);
+    }
+  }
+
+  async #teardownOnce(instance: string): Promise<readonly unknown[]> {
     try {
       const backend = await this.start(instance);
       return await teardownNode({ backend, mountRoot: this.mountRoot(instance), signal: this.signal });

@@ -3,6 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { FlockerClient } from '../../src/client/flocker-client.ts';
 import { type DatasetId, type NodeId, parseDatasetId, parseNodeId } from '../../src/kit/ids.ts';
+import { btrfsSkipReason } from '../support/btrfs.ts';
 import { eventually } from './support/eventually.ts';
 import { hostsThatMounted, MountWatch } from './support/mount-watch.ts';
 import { appendRecord, expectRecords, expectSequence, WRITER } from './support/records.ts';
@@ -16,7 +17,10 @@ const MOVE_TIMEOUT_MS = 40_000;
 const ignore = (): void => undefined;
 const soon = (): AbortSignal => AbortSignal.timeout(MOVE_TIMEOUT_MS);
 
-describe.each(BACKENDS)('moves while daemons are killed, %s backend', (backend) => {
+/** Without the programs of btrfs it is left out, as without root. */
+const WITH_BTRFS = (await btrfsSkipReason()) === null ? ([...BACKENDS, 'btrfs'] as const) : BACKENDS;
+
+describe.each(WITH_BTRFS)('moves while daemons are killed, %s backend', (backend) => {
   let cluster: UpCluster;
   let client: FlockerClient;
   let nodes: readonly ClusterNode[];

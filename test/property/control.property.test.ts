@@ -63,6 +63,7 @@ const step: fc.Arbitrary<Step> = fc.record({
       arbitrary: fc.constantFrom<Operation>('readOrders', 'begin', 'finish', 'deliverReport', 'everything'),
     },
     { weight: 2, arbitrary: fc.constantFrom<Operation>('snapshot', 'beginSnapshot', 'finishSnapshot') },
+    { weight: 1, arbitrary: fc.constantFrom<Operation>('clone', 'removeSnapshot') },
     { weight: 3, arbitrary: fc.constantFrom<Operation>('move', 'join') },
     { weight: 2, arbitrary: fc.constantFrom(...OPERATIONS) },
   ),
@@ -94,7 +95,9 @@ function isOnNodes(operation: Operation): operation is keyof typeof ON_NODES {
 /** A node that is not interrupted. */
 function doEverything(cluster: ModelCluster, node: ModelNode, id: DatasetId): void {
   if (!node.connected) cluster.join(node);
-  while (node.readOrders() || node.begin(id) || node.finish(id));
+  const onSnapshots = (): boolean =>
+    cluster.snapshotIds.some((snapshot) => node.beginSnapshot(snapshot) || node.finishSnapshot(snapshot));
+  while (node.readOrders() || node.begin(id) || node.finish(id) || onSnapshots());
   for (let work = node.deliverReport(cluster.service); work !== undefined; work = node.deliverReport(cluster.service)) {
     cluster.note(work);
   }

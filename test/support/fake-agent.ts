@@ -8,6 +8,8 @@ import {
   type Hello,
   type Order,
   type Report,
+  type SnapshotOrder,
+  type SnapshotReport,
   type StorageReport,
 } from '../../src/api/agent-channel.ts';
 import { frameText } from '../../src/kit/frame-text.ts';
@@ -61,6 +63,7 @@ export class FakeAgent {
   readonly messages: ControlMessage[] = [];
   readonly #socket: WebSocket;
   readonly #orders = new Map<string, Order>();
+  readonly #snapshotOrders = new Map<string, SnapshotOrder>();
 
   private constructor(nodeId: NodeId, socket: WebSocket) {
     this.nodeId = nodeId;
@@ -99,6 +102,22 @@ export class FakeAgent {
   async ordered<Want extends Order['want']>(datasetId: string, want: Want): Promise<Extract<Order, { want: Want }>> {
     await this.until(() => this.order(datasetId)?.want === want, `an order for ${want}`);
     return this.order(datasetId) as Extract<Order, { want: Want }>;
+  }
+
+  /** The present order for a snapshot. */
+  snapshotOrder(snapshotId: string): SnapshotOrder | undefined {
+    return this.#snapshotOrders.get(snapshotId);
+  }
+
+  async snapshotOrdered(snapshotId: string, want: SnapshotOrder['want']): Promise<void> {
+    await this.until(() => this.snapshotOrder(snapshotId)?.want === want, `an order for ${want}`);
+  }
+
+  /** Reports a snapshot under the present order, unless `fields` say otherwise. */
+  reportSnapshot(snapshotId: string, state: SnapshotReport['state'], fields: Partial<SnapshotReport> = {}): void {
+    const order = this.snapshotOrder(snapshotId)?.order ?? 1;
+    const report = { snapshotId, order, busy: false, state, problem: null, ...fields };
+    this.send({ kind: 'snapshotReport', reports: [report] });
   }
 
   send(message: unknown): void {
@@ -145,6 +164,10 @@ export class FakeAgent {
 
   #take(message: ControlMessage): void {
     this.messages.push(message);
+    if (message.kind === 'snapshotOrders') {
+      for (const order of message.orders) this.#snapshotOrders.set(order.snapshotId, order);
+      for (const snapshotId of message.withdrawn) this.#snapshotOrders.delete(snapshotId);
+    }
     if (message.kind !== 'orders') return;
     if (message.full) this.#orders.clear();
     for (const order of message.orders) this.#orders.set(order.datasetId, order);

@@ -6,6 +6,8 @@ import { BackendError } from './backend.ts';
 const CODES: Readonly<Record<string, ProblemCode>> = {
   ENOSPC: 'no_space',
   EDQUOT: 'no_space',
+  // EDQUOT as node's own file functions name it.
+  'Unknown system error -122': 'no_space',
   no_space: 'no_space',
   EFBIG: 'bad_size',
 };

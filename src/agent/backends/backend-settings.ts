@@ -53,6 +53,14 @@ export class BackendSettings {
     return bytes;
   }
 
+  /** A whole number from `least` to `most`. */
+  integer(key: string, least: number, most: number): number | undefined {
+    const value = this.#value(key);
+    if (value === undefined) return undefined;
+    if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most) return value;
+    throw this.#bad(key, `a whole number from ${least} to ${most}`);
+  }
+
   /** A whole number above 0. */
   count(key: string): number | undefined {
     const value = this.#value(key);

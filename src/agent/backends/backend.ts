@@ -90,6 +90,11 @@ export interface Backend {
   usage?(datasetId: DatasetId, signal: AbortSignal): Promise<VolumeUsage | undefined>;
   /** detached → absent. The only method that destroys data. Refuses anything that is not detached. */
   destroy(datasetId: DatasetId, signal: AbortSignal): Promise<void>;
+  /**
+   * Undoes what opening the backend did to the machine, such as mounting its pool; for a node that ends while the machine
+   * goes on, after all its volumes were unmounted. Fails with `volume_in_use`. Absent where there is nothing to undo.
+   */
+  close?(signal: AbortSignal): Promise<void>;
 }
 
 /** A step that a backend could not do. */

@@ -21,7 +21,7 @@ describe('openBackend', () => {
 
   it.each<[Readonly<Record<string, unknown>>, string]>([
     [{}, 'dataset.backend is missing'],
-    [{ backend: 'aws' }, 'dataset.backend must be one of loopback, directory, not "aws"'],
+    [{ backend: 'aws' }, 'dataset.backend must be one of loopback, directory, btrfs, not "aws"'],
     [{ backend: 'loopback', region: 'x' }, 'unknown key dataset.region; known are backend'],
     [{ backend: 'directory', filesystem: 'ext4' }, 'unknown key dataset.filesystem'],
     [{ backend: 'loopback', root_path: 'relative' }, 'dataset.root_path must be an absolute path, not "relative"'],
@@ -56,6 +56,14 @@ describe('openBackend', () => {
       { backend: 'loopback', profiles: { gold: { dedup: 'yes' } } },
       'dataset.profiles.gold.dedup must be one of none, offline, inline, not "yes"',
     ],
+    [{ backend: 'btrfs', device: '/dev/x' }, 'exactly one of dataset.root_path'],
+    [{ backend: 'btrfs', root_path: undefined }, 'exactly one of dataset.root_path'],
+    [{ backend: 'btrfs', pool_size: '1GiB' }, 'dataset.pool_size goes with dataset.pool_file only'],
+    [{ backend: 'btrfs', make_filesystem: true }, 'dataset.make_filesystem goes with dataset.device only'],
+    [{ backend: 'btrfs', zstd_level: 3 }, 'dataset.zstd_level is for a pool that the agent mounts'],
+    [{ backend: 'btrfs', quota: 'half' }, 'dataset.quota must be one of full, simple, none'],
+    [{ backend: 'btrfs', compression: 'gzip' }, 'dataset.compression must be one of none, lzo, zstd'],
+    [{ backend: 'btrfs', profiles: { gold: { compression: 'zstd:9' } } }, 'the level as dataset.zstd_level'],
   ])('refuses %j', async (section, message) => {
     const opening = openWith(section);
     await expect(opening).rejects.toMatchObject({ code: 'bad_settings' });

@@ -6,6 +6,8 @@ import { DEFAULT_SIZE_BYTES } from '../../model/dataset.ts';
 import { FILESYSTEM_TYPES } from '../host/filesystem.ts';
 import type { Backend } from './backend.ts';
 import { BackendSettings, BackendSettingsError } from './backend-settings.ts';
+import { openBtrfs } from './btrfs/btrfs.ts';
+import { BTRFS_KEYS, readBtrfsSettings } from './btrfs/settings.ts';
 import { openDirectory } from './directory/directory.ts';
 import type { LoopbackProfile } from './loopback/image-plan.ts';
 import { openLoopback } from './loopback/loopback.ts';
@@ -42,7 +44,7 @@ export async function openBackend(
   surroundings: BackendSurroundings,
 ): Promise<Backend> {
   const settings = new BackendSettings(section, 'dataset');
-  const backend = settings.choice('backend', ['loopback', 'directory']);
+  const backend = settings.choice('backend', ['loopback', 'directory', 'btrfs']);
   const common = {
     mountRoot: surroundings.mountRoot,
     instance: settings.text('compute_instance_id') ?? surroundings.instance,
@@ -56,7 +58,7 @@ export async function openBackend(
   };
   switch (backend) {
     case undefined:
-      throw new BackendSettingsError('dataset.backend is missing: set it to loopback or directory');
+      throw new BackendSettingsError('dataset.backend is missing: set it to loopback, directory or btrfs');
     case 'loopback':
       settings.requireOnly([...COMMON_KEYS, 'filesystem']);
       return await openLoopback({
@@ -72,6 +74,9 @@ export async function openBackend(
         rootPath: settings.path('root_path') ?? '/var/lib/flocker/directory',
         profiles: readProfiles(settings, directoryProfile),
       });
+    case 'btrfs':
+      settings.requireOnly([...COMMON_KEYS, ...BTRFS_KEYS]);
+      return await openBtrfs({ ...common, ...readBtrfsSettings(settings) });
   }
 }
 

@@ -14,6 +14,15 @@ export type VolumePlace =
   | { readonly kind: 'detached' | 'attached'; readonly directory: string }
   | { readonly kind: 'elsewhere'; readonly instance: string };
 
+/** What depends on the filesystem that a pool is on. */
+export interface PoolFilesystem {
+  /** Makes creations, renames and removals in a directory survive a power cut. */
+  syncDirectory(path: string): Promise<void>;
+  /** Removes a directory and all below it; fine when it does not exist. */
+  removeTree(path: string): Promise<void>;
+}
+
+const PLAIN_FILESYSTEM: PoolFilesystem = { syncDirectory, removeTree };
 const INSTANCE = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
 /**
@@ -28,16 +37,23 @@ export class PoolLayout {
   readonly #place: PoolPlace;
   readonly #newUuid: NewUuid;
   readonly #log: Logger;
+  readonly #filesystem: PoolFilesystem;
 
-  private constructor(id: string, place: PoolPlace, newUuid: NewUuid, log: Logger) {
+  private constructor(id: string, place: PoolPlace, newUuid: NewUuid, log: Logger, filesystem: PoolFilesystem) {
     this.id = id;
     this.#place = place;
     this.#newUuid = newUuid;
     this.#log = log;
+    this.#filesystem = filesystem;
   }
 
   /** Opens the pool at `rootPath`, making what is missing of it. */
-  static async open(place: PoolPlace, newUuid: NewUuid, log: Logger): Promise<PoolLayout> {
+  static async open(
+    place: PoolPlace,
+    newUuid: NewUuid,
+    log: Logger,
+    filesystem: PoolFilesystem = PLAIN_FILESYSTEM,
+  ): Promise<PoolLayout> {
     const { instance, kind } = place;
     if (!INSTANCE.test(instance)) {
       throw new BackendError(
@@ -62,6 +78,7 @@ export class PoolLayout {
       { rootPath, instance, kind },
       newUuid,
       log,
+      filesystem,
     );
   }
 
@@ -69,6 +86,7 @@ export class PoolLayout {
     return this.#place.instance;
   }
 
+  /** Real path of the pool. */
   get rootPath(): string {
     return this.#place.rootPath;
   }
@@ -156,12 +174,12 @@ export class PoolLayout {
   /** Gives an attached volume back to the pool; durable, since another node may take it on this promise. */
   async give(datasetId: DatasetId): Promise<void> {
     await rename(this.attachedPath(datasetId), this.detachedPath(datasetId));
-    await Promise.all([this.syncDetached(), syncDirectory(this.#path('attached', this.instance))]);
+    await Promise.all([this.syncDetached(), this.#filesystem.syncDirectory(this.#path('attached', this.instance))]);
   }
 
   /** Makes earlier changes in `unattached` durable. */
   async syncDetached(): Promise<void> {
-    await syncDirectory(this.#path('unattached'));
+    await this.#filesystem.syncDirectory(this.#path('unattached'));
   }
 
   /** Takes a detached volume out of the pool for good and frees its space. False when it no longer is where it was. */
@@ -175,7 +193,12 @@ export class PoolLayout {
 
   /** Deletes what an earlier, interrupted step of this node left of a volume that was destroyed. */
   async discardRemains(datasetId: DatasetId): Promise<void> {
-    await removeTree(this.#path('destroying', this.instance, datasetId));
+    await this.removeTree(this.#path('destroying', this.instance, datasetId));
+  }
+
+  /** Removes a directory of the pool and all below it; fine when it does not exist. */
+  async removeTree(path: string): Promise<void> {
+    await this.#filesystem.removeTree(path);
   }
 
   /** The directory of a snapshot; undefined when the pool, which is provably there, has none. */
@@ -200,7 +223,7 @@ export class PoolLayout {
 
   /** Makes earlier changes in `snapshots` durable. */
   async syncSnapshots(): Promise<void> {
-    await syncDirectory(this.#path('snapshots'));
+    await this.#filesystem.syncDirectory(this.#path('snapshots'));
   }
 
   /** Takes a snapshot out of the pool for good and frees its space; fine when there is none. */
@@ -208,10 +231,10 @@ export class PoolLayout {
     await this.verify();
     // A dataset may have the same id.
     const remains = this.#path('destroying', this.instance, `snapshot.${snapshotId}`);
-    await removeTree(remains);
+    await this.removeTree(remains);
     await moved(this.#path('snapshots', snapshotId), remains);
     await this.syncSnapshots();
-    await removeTree(remains);
+    await this.removeTree(remains);
   }
 
   /** Deletes everything that this node left unfinished or half destroyed. */
@@ -219,7 +242,7 @@ export class PoolLayout {
     await this.verify();
     for (const part of ['creating', 'destroying']) {
       const directory = this.#path(part, this.instance);
-      for (const name of await readdir(directory)) await removeTree(join(directory, name));
+      for (const name of await readdir(directory)) await this.removeTree(join(directory, name));
     }
   }
 

@@ -2,7 +2,6 @@ import type { DatasetId, SnapshotId } from '../../kit/ids.ts';
 import { BackendError, type SnapshotEngine, type TakenSnapshot } from './backend.ts';
 import { explainFailure } from './backend-failure.ts';
 import type { PoolLayout } from './pool-layout.ts';
-import { removeTree } from './remove-tree.ts';
 import { readSnapshotRecord, type SnapshotRecord, writeSnapshotRecord } from './snapshot-record.ts';
 
 /**
@@ -42,10 +41,10 @@ export class PoolSnapshots implements SnapshotEngine {
         if (await this.#pool.publishSnapshot(directory, snapshotId)) return takenOf(copied);
       } catch (error) {
         // What cannot be removed now is removed by the next recover; the first failure matters more.
-        await removeTree(directory).catch(() => undefined);
+        await this.#pool.removeTree(directory).catch(() => undefined);
         throw error;
       }
-      await removeTree(directory);
+      await this.#pool.removeTree(directory);
       return takenOf((await this.source(snapshotId)).record);
     });
   }

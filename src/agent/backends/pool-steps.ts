@@ -2,7 +2,6 @@ import type { DatasetId } from '../../kit/ids.ts';
 import { BackendError } from './backend.ts';
 import { explainFailure } from './backend-failure.ts';
 import type { PoolLayout, VolumePlace } from './pool-layout.ts';
-import { removeTree } from './remove-tree.ts';
 
 /**
  * The steps of a volume's life that are moves within the pool. What is special to a backend comes in as a function:
@@ -28,10 +27,10 @@ export class PoolSteps {
         if (await this.#pool.publish(directory, datasetId)) return;
       } catch (error) {
         // What cannot be removed now is removed by the next recover; the first failure matters more.
-        await removeTree(directory).catch(() => undefined);
+        await this.#pool.removeTree(directory).catch(() => undefined);
         throw error;
       }
-      await removeTree(directory);
+      await this.#pool.removeTree(directory);
     });
   }
 

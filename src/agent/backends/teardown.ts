@@ -17,13 +17,15 @@ export interface NodeRemains {
 export async function teardownNode({ backend, mountRoot, signal }: NodeRemains): Promise<readonly Problem[]> {
   const problems: Problem[] = [];
   const here = await backend.listHere();
-  const ends = await Promise.allSettled([...here.keys()].map((datasetId) => backend.unmount(datasetId, signal)));
-  for (const end of ends) {
-    if (end.status === 'fulfilled') continue;
-    const error: unknown = end.reason;
-    if (!(error instanceof BackendError)) throw error;
-    problems.push({ code: error.code, message: error.message });
-  }
+  const attempt = async (step: Promise<void> | undefined): Promise<void> => {
+    try {
+      await step;
+    } catch (error) {
+      if (!(error instanceof BackendError)) throw error;
+      problems.push({ code: error.code, message: error.message });
+    }
+  };
+  await Promise.all([...here.keys()].map((datasetId) => attempt(backend.unmount(datasetId, signal))));
   if (problems.length > 0) return problems;
   try {
     await removeSharedMountRoot(loadKernel(), mountRoot);
@@ -31,5 +33,6 @@ export async function teardownNode({ backend, mountRoot, signal }: NodeRemains):
     const code = errorCode(error) === 'EBUSY' ? 'volume_in_use' : 'backend_failed';
     problems.push({ code, message: `cannot remove the mount root ${mountRoot}: ${errorText(error)}` });
   }
+  await attempt(backend.close?.(signal));
   return problems;
 }

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileDurably } from '../../kit/atomic-file.ts';
 import { errorText } from '../../kit/coded-error.ts';
@@ -21,7 +21,16 @@ export interface VolumeRecord {
 
 /** Writes the record into a volume's directory so that it survives a power cut. */
 export async function writeVolumeRecord(directory: string, record: VolumeRecord): Promise<void> {
-  await writeFileDurably(join(directory, FILE_NAME), `${JSON.stringify({ version: 1, ...record }, null, 2)}\n`, 0o600);
+  await writeFileDurably(join(directory, FILE_NAME), textOf(record), 0o600);
+}
+
+/** The same in the directory of a volume that is still being made; it is durable once the directory is. */
+export async function writeFirstVolumeRecord(directory: string, record: VolumeRecord): Promise<void> {
+  await writeFile(join(directory, FILE_NAME), textOf(record), { flag: 'wx', mode: 0o600, flush: true });
+}
+
+function textOf(record: VolumeRecord): string {
+  return `${JSON.stringify({ version: 1, ...record }, null, 2)}\n`;
 }
 
 /** The record in a volume's directory. Fails with `backend_failed` when it is missing, damaged or of another dataset. */

@@ -19,7 +19,7 @@ interface Recipe {
 }
 
 /** Inode tables and journal of a sparse file read as zeros already; writing or discarding them would only cost time. */
-const RECIPES: Readonly<Record<FilesystemType, Recipe>> = {
+const RECIPES: Readonly<Record<FilesystemType | 'btrfs', Recipe>> = {
   ext4: {
     program: 'mkfs.ext4',
     debianPackage: 'e2fsprogs',
@@ -28,6 +28,8 @@ const RECIPES: Readonly<Record<FilesystemType, Recipe>> = {
     minimumBytes: 8 * 2 ** 20,
   },
   xfs: { program: 'mkfs.xfs', debianPackage: 'xfsprogs', options: ['-q', '-K'], minimumBytes: 300 * 2 ** 20 },
+  // Two copies of the metadata, also on one device, as mkfs has it by itself.
+  btrfs: { program: 'mkfs.btrfs', debianPackage: 'btrfs-progs', options: ['-q', '-K'], minimumBytes: 128 * 2 ** 20 },
 };
 
 /** Superblocks of all common filesystems and partition tables begin in this many bytes. */
@@ -36,17 +38,17 @@ const MKFS_TIMEOUT_MS = 120_000;
 const CODES = { program_missing: 'program_missing', no_space: 'no_space', program_failed: 'mkfs_failed' } as const;
 
 /** Smallest size in bytes that {@link makeFilesystem} takes for `type`. */
-export function minimumFilesystemBytes(type: FilesystemType): number {
+export function minimumFilesystemBytes(type: FilesystemType | 'btrfs'): number {
   return RECIPES[type].minimumBytes;
 }
 
 /**
- * Formats a file that the caller has just made, and refuses one that holds anything. The file's bytes are not yet
+ * Formats a file that the caller has just made, or a device, and refuses one that holds anything. The file's bytes are not yet
  * durable afterwards. An abort kills mkfs and waits for its end.
  */
 export async function makeFilesystem(
   path: string,
-  type: FilesystemType,
+  type: FilesystemType | 'btrfs',
   surroundings: { readonly clock: Clock; readonly signal: AbortSignal; readonly searchPath?: string },
 ): Promise<void> {
   await refuseUnlessBlank(path);

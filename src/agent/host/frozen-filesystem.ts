@@ -19,7 +19,7 @@ trap '' TERM INT HUP
 fsfreeze --freeze "$1" || exit 1
 echo frozen
 timeout "$2" cat >/dev/null
-fsfreeze --unfreeze "$1"
+fsfreeze --unfreeze "$1" || exit 2
 `;
 
 export interface Freeze {
@@ -55,6 +55,9 @@ export async function whileFrozen<T>(
   // It is awaited below; until then a failure to start must not count as nobody's.
   ended.catch(() => undefined);
   guard.stdin?.on('error', () => undefined);
+  let mayBeFrozen = true;
+  // Exit code 1: it was not frozen by this guard.
+  ended.then((code) => (mayBeFrozen &&= code !== 1)).catch(() => undefined);
   const over = new AbortController();
   const onAbort = (): void => over.abort(signal.reason);
   signal.addEventListener('abort', onAbort, { once: true });
@@ -73,8 +76,8 @@ export async function whileFrozen<T>(
     signal.removeEventListener('abort', onAbort);
     guard.stdin?.end();
     await ended.catch(() => undefined);
-    // The guard may have been killed.
-    await thaw(kernel, mountPoint);
+    // The guard may have been killed. What somebody else froze is not ours to thaw.
+    if (mayBeFrozen) await thaw(kernel, mountPoint);
   }
 }
 

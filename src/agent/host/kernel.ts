@@ -10,6 +10,8 @@ export interface Kernel {
   unmount(target: string): Promise<void>;
   /** ioctl(2) on an open file; the kernel reads and writes `argument`. Returns what the call returned. */
   ioctl(fd: number, request: number, argument: Buffer | null): Promise<number>;
+  /** fsetxattr(2) on an open file. */
+  setAttribute(fd: number, name: string, value: string): Promise<void>;
   /** flock(2), exclusive and without waiting. False when another open file description holds a lock. */
   lock(fd: number): Promise<boolean>;
 }
@@ -23,7 +25,7 @@ interface MountCall {
 }
 
 /** Flags of mount(2), from `<linux/mount.h>`. */
-export const MountFlag = { bind: 0x1000, private: 1 << 18, shared: 1 << 20 } as const;
+export const MountFlag = { remount: 32, noatime: 1024, bind: 0x1000, private: 1 << 18, shared: 1 << 20 } as const;
 
 /** UMOUNT_NOFOLLOW: a symlink put in place of the mount point must not lead the call elsewhere. */
 const UMOUNT_NOFOLLOW = 8;
@@ -51,6 +53,9 @@ export function loadKernel(): Kernel {
     (fd: number, request: number, argument: Buffer | null) => number
   >;
   const flock = libc.func('int flock(int, int)') as KoffiFunc<(fd: number, operation: number) => number>;
+  const fsetxattr = libc.func('int fsetxattr(int, const char *, const char *, size_t, int)') as KoffiFunc<
+    (fd: number, name: string, value: string, valueBytes: number, flags: number) => number
+  >;
   const blocking = new Gate(BLOCKING_CALLS_AT_ONCE);
   const short = new Gate(SHORT_CALLS_AT_ONCE);
 
@@ -64,6 +69,10 @@ export function loadKernel(): Kernel {
     },
     ioctl: (fd, request, argument) =>
       short.run(() => invoke(`ioctl(0x${request.toString(16)})`, (done) => ioctl.async(fd, request, argument, done))),
+    setAttribute: async (fd, name, value) => {
+      const bytes = Buffer.byteLength(value);
+      await short.run(() => invoke(`fsetxattr(${name})`, (done) => fsetxattr.async(fd, name, value, bytes, 0, done)));
+    },
     lock: async (fd) => {
       try {
         await short.run(() => invoke('flock', (done) => flock.async(fd, LOCK_EXCLUSIVE_NOW, done)));

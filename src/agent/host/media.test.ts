@@ -132,7 +132,15 @@ describe('disks of a machine with other devices', () => {
   });
 
   it('looks at every device of a btrfs, whose files have device numbers of their own', async () => {
-    const entry = { id: 1, parentId: 0, device: '0:77', root: '/', mountPoint: directory, peerGroup: null };
+    const entry = {
+      id: 1,
+      parentId: 0,
+      device: '0:77',
+      root: '/',
+      mountPoint: directory,
+      peerGroup: null,
+      options: 'rw',
+    };
     const mounts = [{ ...entry, type: 'btrfs', source: '/dev/null' }];
     const members = sysPath('fs/btrfs/53b74927-7931-44b8-90b3-c8ffd77bed55/devices');
     await point(join(members, 'null'), await disk('sda', '8:0', 'scsi', '0'));

@@ -13,6 +13,8 @@ export interface MountEntry {
   readonly peerGroup: number | null;
   readonly type: string;
   readonly source: string;
+  /** Options of the filesystem, as the kernel writes them. */
+  readonly options: string;
 }
 
 /** Mounts of a mount namespace in the order they were made; by default of this process. */
@@ -34,7 +36,7 @@ function parseLine(line: string): MountEntry | undefined {
   const fields = line.split(' ');
   const separator = fields.indexOf('-', 6);
   const [id, parentId, device, root, mountPoint] = fields;
-  const [type, source] = fields.slice(separator + 1);
+  const [type, source, options = ''] = fields.slice(separator + 1);
   if (separator < 0 || mountPoint === undefined || root === undefined || device === undefined) return undefined;
   if (type === undefined || source === undefined) return undefined;
   const shared = fields.slice(6, separator).find((field) => field.startsWith('shared:'));
@@ -47,6 +49,7 @@ function parseLine(line: string): MountEntry | undefined {
     peerGroup: shared === undefined ? null : Number(shared.slice('shared:'.length)),
     type: unescape(type),
     source: unescape(source),
+    options,
   };
 }
 

@@ -1,5 +1,5 @@
-import { readdirSync, readlinkSync } from 'node:fs';
-import { readdir, readFile, readlink } from 'node:fs/promises';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { setImmediate as otherWork } from 'node:timers/promises';
 import { type MountEntry, readMountTable } from './mount-table.ts';
 
@@ -8,6 +8,11 @@ export interface StorageExtent {
   /** `major:minor` as in {@link MountEntry}. */
   readonly device: string;
   readonly innerPath: string;
+  /**
+   * `st_dev` of all files in it and of no others, if there is such a number. With it, files are found that are open through
+   * a mount that was detached from its namespace (`umount -l`): their paths say nothing any more.
+   */
+  readonly fileDevice?: bigint;
 }
 
 /** Who has a part of a filesystem in use, in words that tell a person what to stop. */
@@ -18,7 +23,10 @@ export interface StorageUser {
 }
 
 const PROCESSES_AT_ONCE = 16;
+const NO_DEVICES: ReadonlySet<bigint | undefined> = new Set();
 
+/** Mounts only, which costs a fraction, or also what processes have open. */
+type SearchFor = 'all' | 'mounts';
 /** What a search found, by the extent that was asked for. */
 type Found = ReadonlyMap<StorageExtent, readonly StorageUser[]>;
 
@@ -28,22 +36,25 @@ type Found = ReadonlyMap<StorageExtent, readonly StorageUser[]>;
  */
 export class StorageUserSearch {
   #last: Promise<unknown> = Promise.resolve();
-  #next: { readonly extents: StorageExtent[]; readonly found: Promise<Found> } | undefined;
+  readonly #next = new Map<SearchFor, { readonly extents: StorageExtent[]; readonly found: Promise<Found> }>();
 
   /** As {@link findStorageUsers}. */
-  async find(extent: StorageExtent): Promise<readonly StorageUser[]> {
-    if (this.#next === undefined) {
-      const extents: StorageExtent[] = [];
-      const found = this.#last.then(() => {
-        this.#next = undefined;
-        return search(extents);
-      });
-      this.#next = { extents, found };
-      this.#last = found.catch(() => undefined);
-    }
-    const { extents, found } = this.#next;
+  async find(extent: StorageExtent, what: SearchFor = 'all'): Promise<readonly StorageUser[]> {
+    const { extents, found } = this.#next.get(what) ?? this.#open(what);
     extents.push(extent);
     return (await found).get(extent) ?? [];
+  }
+
+  #open(what: SearchFor): { readonly extents: StorageExtent[]; readonly found: Promise<Found> } {
+    const extents: StorageExtent[] = [];
+    const found = this.#last.then(() => {
+      this.#next.delete(what);
+      return search(extents, what);
+    });
+    this.#last = found.catch(() => undefined);
+    const next = { extents, found };
+    this.#next.set(what, next);
+    return next;
   }
 }
 
@@ -53,10 +64,10 @@ export class StorageUserSearch {
  * a filesystem, so a hung disk cannot hang the search.
  */
 export async function findStorageUsers(extent: StorageExtent): Promise<readonly StorageUser[]> {
-  return (await search([extent])).get(extent) ?? [];
+  return (await search([extent], 'all')).get(extent) ?? [];
 }
 
-async function search(extents: readonly StorageExtent[]): Promise<Found> {
+async function search(extents: readonly StorageExtent[], what: SearchFor): Promise<Found> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const ownNamespace = await link('/proc/self/ns/mnt');
   const tables = new Map<string, Promise<readonly MountEntry[]>>();
@@ -76,10 +87,15 @@ async function search(extents: readonly StorageExtent[]): Promise<Found> {
             users.push({ text: `mount at ${mountPoint}${where}`, mountPoint });
       }
     }
+    if (what === 'mounts') return;
     const table = await reading;
-    const places = placesOf(pid, table);
+    const links = linksOf(pid);
+    const places = placesOf(links, table);
+    const wantsDevices = extents.some(({ fileDevice }) => fileDevice !== undefined);
+    const devices = wantsDevices ? await devicesThroughDetachedMounts(pid, links, table) : NO_DEVICES;
     for (const [extent, users] of found) {
-      if (places.some((place) => within(place, extent))) users.push({ text: await processText(pid), mountPoint: null });
+      const isUser = places.some((place) => within(place, extent)) || devices.has(extent.fileDevice);
+      if (isUser) users.push({ text: await processText(pid), mountPoint: null });
     }
   };
 
@@ -104,25 +120,56 @@ export function locate(table: readonly MountEntry[], path: string): StorageExten
 }
 
 /**
- * Where the files are that a process has open. Not asynchronous: a link under /proc is read in microseconds, and there are
- * thousands. Through libuv's pool each would cost ten times that, for every volume that leaves this node.
+ * What a process has open, by the name of its link under /proc. Not asynchronous: a link under /proc is read in
+ * microseconds, and there are thousands. Through libuv's pool each would cost ten times that, for every volume that leaves
+ * this node.
  */
-function placesOf(pid: string, table: readonly MountEntry[]): StorageExtent[] {
+function linksOf(pid: string): ReadonlyMap<string, string> {
   const names = ['cwd', 'root', 'exe'];
   try {
     names.push(...readdirSync(`/proc/${pid}/fd`).map((file) => `fd/${file}`));
   } catch {
     // It has ended, or does not let us look.
   }
-  const paths = new Set<string>();
+  const links = new Map<string, string>();
   for (const name of names) {
     try {
-      paths.add(readlinkSync(`/proc/${pid}/${name}`));
+      const path = readlinkSync(`/proc/${pid}/${name}`);
+      if (path.startsWith('/')) links.set(name, path);
     } catch {
       // As above, or the file was closed meanwhile.
     }
   }
-  return [...paths].flatMap((path) => (path.startsWith('/') ? (locate(table, path) ?? []) : []));
+  return links;
+}
+
+function placesOf(links: ReadonlyMap<string, string>, table: readonly MountEntry[]): StorageExtent[] {
+  return [...new Set(links.values())].flatMap((path) => locate(table, path) ?? []);
+}
+
+/** `st_dev` of the files that a process has open through mounts that are in no table. */
+async function devicesThroughDetachedMounts(
+  pid: string,
+  links: ReadonlyMap<string, string>,
+  table: readonly MountEntry[],
+): Promise<ReadonlySet<bigint | undefined>> {
+  const attached = new Set(table.map(({ id }) => id));
+  const devices = new Set<bigint | undefined>();
+  for (const name of links.keys()) {
+    if (!name.startsWith('fd/') || attached.has(mountIdOf(pid, name.slice('fd/'.length)))) continue;
+    // Only now is the file itself looked at, which may wait for its filesystem.
+    const stats = await stat(`/proc/${pid}/${name}`, { bigint: true }).catch(() => undefined);
+    if (stats !== undefined) devices.add(stats.dev);
+  }
+  return devices;
+}
+
+function mountIdOf(pid: string, fd: string): number {
+  try {
+    return Number(/^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8'))?.[1]);
+  } catch {
+    return Number.NaN;
+  }
 }
 
 function within(place: StorageExtent, extent: StorageExtent): boolean {

@@ -28,6 +28,12 @@ interface NodeLayout {
   readonly csi: string;
   readonly state: string;
   readonly mountRoot: string;
+  /** State of the node's Mesos resource provider, when one is run. */
+  readonly provider: string;
+  /** Where a Mesos agent finds the node's disks. */
+  readonly disks: string;
+  /** Where a pool that is not a directory is mounted. */
+  readonly poolMount: string;
   readonly log: string;
 }
 
@@ -53,6 +59,9 @@ export function clusterLayout(directory: string): ClusterLayout {
         csi: join(node, 'csi.sock'),
         state: join(node, 'state'),
         mountRoot: join(node, 'flocker'),
+        provider: join(node, 'provider'),
+        disks: join(node, 'disks'),
+        poolMount: join(node, 'pool'),
         log: join(directory, 'logs', `node${number}.log`),
       };
     },

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { Clock } from '../../kit/clock.ts';
 import type { NewUuid } from '../../kit/ids.ts';
+import type { ClusterBackend } from './cluster-backend.ts';
 import { type ClusterLayout, clusterLayout } from './layout.ts';
 import { ClusterError, type ClusterSettings, freePorts, portIsFree, readSettings, writeSettings } from './settings.ts';
 
@@ -12,7 +13,7 @@ export interface ClusterWish {
   /** Undefined: as it was made, or two. */
   readonly nodes: number | undefined;
   /** Undefined: as it was made, or what this user can run. */
-  readonly backend: 'loopback' | 'directory' | undefined;
+  readonly backend: ClusterBackend | undefined;
   readonly isRoot: boolean;
 }
 
@@ -24,6 +25,8 @@ export interface ClusterSources {
 }
 
 const MOST_NODES = 50;
+/** Of the sparse file that btrfs volumes are in. */
+const POOL_FILE_SIZE = '100GiB';
 /** Longest path of a unix socket on Linux, without the closing NUL (unix(7)). */
 const LONGEST_SOCKET_PATH = 107;
 
@@ -39,10 +42,10 @@ export async function prepareCluster(
   if (wish.backend !== undefined && wish.backend !== backend) {
     throw new ClusterError('bad_cluster', `${wish.directory} was made with --backend ${backend}. Give another --dir.`);
   }
-  if (backend === 'loopback' && !wish.isRoot) {
+  if (backend !== 'directory' && !wish.isRoot) {
     throw new ClusterError(
       'bad_cluster',
-      'The loopback backend mounts filesystems and needs root; try --backend directory.',
+      `The ${backend} backend mounts filesystems and needs root; try --backend directory.`,
     );
   }
   const longest = layout.node(MOST_NODES).isolator;
@@ -145,13 +148,24 @@ async function writeAgentYml(layout: ClusterLayout, number: number, settings: Cl
   const content = {
     version: 1,
     'control-service': { hostname: '127.0.0.1', port: settings.agentsPort, 'rest-port': settings.restPort },
-    dataset: { backend: settings.backend, root_path: layout.volumes, mount_root: node.mountRoot },
+    dataset: { ...storageSection(layout, number, settings), mount_root: node.mountRoot },
     node: {
       ...{ 'state-path': node.state, socket: node.socket, 'isolator-socket': node.isolator },
       ...{ 'csi-socket': node.csi, 'docker-socket': node.docker, address: hostOf(number), 'shared-machine': true },
     },
   };
   await writeFile(node.agentYml, stringify(content), { mode: 0o600 });
+}
+
+/** Where node `number` has its volumes, as `agent.yml` says it; all nodes share one pool. */
+export function storageSection(
+  layout: ClusterLayout,
+  number: number,
+  { backend }: Pick<ClusterSettings, 'backend'>,
+): Readonly<Record<string, unknown>> {
+  if (backend !== 'btrfs') return { backend, root_path: layout.volumes };
+  const poolFile = join(layout.volumes, 'pool.btrfs');
+  return { backend, pool_file: poolFile, pool_size: POOL_FILE_SIZE, pool_mount: layout.node(number).poolMount };
 }
 
 async function exists(path: string): Promise<boolean> {

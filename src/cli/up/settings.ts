@@ -6,7 +6,7 @@ import { writeFileDurably } from '../../kit/atomic-file.ts';
 import { CodedError, errorCode } from '../../kit/coded-error.ts';
 
 const Settings = Type.Object({
-  backend: Type.Union([Type.Literal('loopback'), Type.Literal('directory')]),
+  backend: Type.Union([Type.Literal('loopback'), Type.Literal('directory'), Type.Literal('btrfs')]),
   restPort: Type.Integer(),
   agentsPort: Type.Integer(),
   nodes: Type.Array(Type.Object({ uuid: Type.String(), host: Type.String() })),

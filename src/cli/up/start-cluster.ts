@@ -2,15 +2,18 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openBackend } from '../../agent/backends/open-backend.ts';
 import { teardownNode } from '../../agent/backends/teardown.ts';
+import { DiskPlaces } from '../../agent/host/disk-places.ts';
 import { loadKernel } from '../../agent/host/kernel.ts';
 import { ReadOnlyViews } from '../../agent/host/read-only-views.ts';
+import { removeSharedMountRoot } from '../../agent/host/shared-mount-root.ts';
 import { writeFileDurably } from '../../kit/atomic-file.ts';
 import { errorText } from '../../kit/coded-error.ts';
 import { withDeadline } from '../../kit/deadline.ts';
+import type { ClusterBackend } from './cluster-backend.ts';
 import { DaemonProcess } from './daemon-process.ts';
 import { type ClusterLayout, clusterLayout } from './layout.ts';
 import { awaitLeftovers, lockCluster } from './lock-cluster.ts';
-import { type ClusterSources, type ClusterWish, prepareCluster } from './prepare-cluster.ts';
+import { type ClusterSources, type ClusterWish, prepareCluster, storageSection } from './prepare-cluster.ts';
 import type { ClusterSettings } from './settings.ts';
 
 const TEARDOWN_TIMEOUT_MS = 30_000;
@@ -38,7 +41,7 @@ export interface ClusterJson {
 /** A cluster whose daemons run. */
 export interface RunningCluster {
   readonly json: ClusterJson;
-  readonly backend: 'loopback' | 'directory';
+  readonly backend: ClusterBackend;
   readonly clusterJsonPath: string;
   readonly volumesPath: string;
   readonly logsPath: string;
@@ -112,15 +115,13 @@ export async function startCluster(options: StartClusterOptions): Promise<Runnin
     await writing;
     const left: string[] = [];
     for (const [index, { uuid }] of settings.nodes.entries()) {
-      const { mountRoot, state } = layout.node(index + 1);
+      const { mountRoot, state, disks } = layout.node(index + 1);
       if (options.isRoot) {
         const views = new ReadOnlyViews(loadKernel(), join(state, 'read-only'));
         await views.remove().catch((error: unknown) => left.push(errorText(error)));
+        await removeDisks(join(state, 'disk-places'), disks).catch((error: unknown) => left.push(errorText(error)));
       }
-      const backend = await openBackend(
-        { backend: settings.backend, root_path: layout.volumes },
-        { mountRoot, instance: uuid },
-      );
+      const backend = await openBackend(storageSection(layout, index + 1, settings), { mountRoot, instance: uuid });
       const problems = await withDeadline(
         clock,
         TEARDOWN_TIMEOUT_MS,
@@ -152,6 +153,13 @@ export async function startCluster(options: StartClusterOptions): Promise<Runnin
     logsPath: layout.logs,
     stop,
   };
+}
+
+/** Takes away the mounts that a Mesos agent looks into. */
+async function removeDisks(placesPath: string, root: string): Promise<void> {
+  const kernel = loadKernel();
+  await new DiskPlaces(kernel, placesPath).closeOthers(new Set());
+  await removeSharedMountRoot(kernel, root);
 }
 
 async function prepare(

@@ -24,9 +24,13 @@ describe('ProcessTable', () => {
   it.skipIf(!isRoot)(
     'finds all processes of a mount namespace, also when the first has ended (needs root)',
     async () => {
-      const child = spawn('unshare', ['--mount', 'sh', '-c', 'sleep 60 & echo $!; exec sleep 60'], {
-        stdio: ['ignore', 'pipe', 'inherit'],
-      });
+      const child = spawn(
+        'unshare',
+        ['--mount', '--propagation', 'slave', 'sh', '-c', 'sleep 60 & echo $!; exec sleep 60'],
+        {
+          stdio: ['ignore', 'pipe', 'inherit'],
+        },
+      );
       const second = Number(await new Promise((resolve) => child.stdout.once('data', resolve)));
       const identity = await table.identify(child.pid ?? 0);
       if (identity === undefined) throw new Error('not there');

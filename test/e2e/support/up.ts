@@ -4,6 +4,7 @@ import { expect } from 'vitest';
 import type { ClusterJson } from '../../../src/cli/up/start-cluster.ts';
 import { connectFlocker } from '../../../src/client/connect-flocker.ts';
 import type { FlockerClient } from '../../../src/client/flocker-client.ts';
+import type { StorageClient } from '../../../src/client/storage-client.ts';
 import { systemClock } from '../../../src/kit/clock.ts';
 import { errorCode } from '../../../src/kit/coded-error.ts';
 import { silentLogger } from '../../../src/kit/logger.ts';
@@ -67,7 +68,7 @@ export class UpCluster {
     return { ca: ca ?? '', cert: cert ?? '', key: key ?? '' };
   }
 
-  async client(): Promise<FlockerClient> {
+  async client(): Promise<FlockerClient & StorageClient> {
     const { control } = await this.json();
     return connectFlocker({
       urls: [control.url],

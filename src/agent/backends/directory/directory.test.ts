@@ -5,5 +5,6 @@ backendContract('directory', {
   bytesName: 'data',
   skip: null,
   mountsEndWithTheMachine: false,
+  mountedWithoutVolumes: () => [],
   snapshotsAreInstants: false,
 });

@@ -2,11 +2,14 @@ import { access, copyFile, type FileHandle, open, readdir, unlink } from 'node:f
 import { join } from 'node:path';
 import { syncDirectory } from '../../../kit/atomic-file.ts';
 import { type Clock, pause } from '../../../kit/clock.ts';
+import { errorText } from '../../../kit/coded-error.ts';
+import type { Logger } from '../../../kit/logger.ts';
 import { copySparse } from '../../host/copy-tree.ts';
 import type { FilesystemType } from '../../host/filesystem.ts';
 import { thaw, whileFrozen } from '../../host/frozen-filesystem.ts';
 import { renewExt4 } from '../../host/grow-filesystem.ts';
 import type { Kernel } from '../../host/kernel.ts';
+import { mountsAt, readMountTable } from '../../host/mount-table.ts';
 import { BackendError } from '../backend.ts';
 import type { VolumeRecord } from '../volume-record.ts';
 import { FRESH_MARKER } from './first-mount.ts';
@@ -69,11 +72,12 @@ export async function copyImage(
 
 /**
  * Thaws what an earlier agent left frozen. Its guard is waited for: it thaws as soon as it notices that the agent is gone, and
- * must not do that to the next freeze.
+ * must not do that to the next freeze. A filesystem that was unmounted while it was frozen is still frozen when it is mounted
+ * again.
  */
 export async function thawRemains(
   volume: VolumeDirectory,
-  mountPoint: string | undefined,
+  mountPoint: string,
   surroundings: Omit<Surroundings, 'lock'>,
 ): Promise<void> {
   try {
@@ -81,9 +85,24 @@ export async function thawRemains(
   } catch {
     return;
   }
-  await withGuardFile(volume, surroundings, async () => {
-    if (mountPoint !== undefined) await thaw(surroundings.kernel, mountPoint);
+  await withGuardFile(volume, surroundings, () => thaw(surroundings.kernel, mountPoint));
+}
+
+/** Does so for all volumes of a node that starts. What cannot be thawed is logged: the others must not wait for it. */
+export async function thawAll(
+  volumes: readonly VolumeDirectory[],
+  mountPointOf: (volume: VolumeDirectory) => string,
+  { kernel, clock, log }: { readonly kernel: Kernel; readonly clock: Clock; readonly log: Logger },
+): Promise<void> {
+  const table = await readMountTable();
+  const { signal } = new AbortController();
+  const thaws = volumes.map(async (volume) => {
+    const mountPoint = mountPointOf(volume);
+    if (mountsAt(table, mountPoint).length > 0) await thawRemains(volume, mountPoint, { kernel, clock, signal });
   });
+  for (const end of await Promise.allSettled(thaws)) {
+    if (end.status === 'rejected') log.error({ problem: errorText(end.reason) }, 'cannot thaw a volume');
+  }
 }
 
 /** Runs `work` with the marker, locked: no guard of an earlier freeze is left. The marker stays when `work` fails. */

@@ -23,7 +23,7 @@ import { finishFirstMount } from './first-mount.ts';
 import { finishGrowth, growImage } from './grow-image.ts';
 import { ImageLock, type VolumeDirectory } from './image-lock.ts';
 import { filesystemOf, type ImageDefaults, planImage } from './image-plan.ts';
-import { cloneImage, copyImage, thawRemains } from './image-snapshot.ts';
+import { cloneImage, copyImage, thawAll, thawRemains } from './image-snapshot.ts';
 import { imagePath, makeVolumeImage, openWholeImage } from './volume-image.ts';
 
 export interface LoopbackOptions extends ImageDefaults {
@@ -90,7 +90,9 @@ class Loopback implements Backend {
       // rmdir would also take away a mount that another mount namespace has there, hence only of what is not attached.
       const ids = await this.#layout.listAttached();
       const attached = new Set<string>(ids);
-      await this.#thawRemains(ids);
+      const volumes = ids.map((datasetId) => ({ datasetId, directory: this.#layout.attachedPath(datasetId) }));
+      const surroundings = { kernel: this.#kernel, clock: this.#options.clock, log: this.#options.log };
+      await thawAll(volumes, ({ datasetId }) => this.#mountPoint(datasetId), surroundings);
       for (const name of await readdir(this.#mountRoot)) {
         if (parseDatasetId(name) !== undefined && !attached.has(name)) await this.#removeMountPoint(name);
       }
@@ -155,6 +157,7 @@ class Loopback implements Backend {
       const record = await readVolumeRecord(directory, datasetId);
       if ((await this.#ownMounts(volume, table)).length === 0) {
         await this.#mountImage(volume, record, target, signal);
+        await thawRemains(volume, target, { kernel: this.#kernel, clock: this.#options.clock, signal });
       }
       await finishGrowth(directory, target, filesystemOf(record), { clock: this.#options.clock, signal });
       await finishFirstMount(directory, target);
@@ -172,19 +175,6 @@ class Loopback implements Backend {
       const growth = { volume, record, type: filesystemOf(record), sizeBytes: grown, mount };
       await growImage(growth, { loops: this.#loops, lock: this.#lock, clock: this.#options.clock }, signal);
     });
-  }
-
-  async #thawRemains(attached: readonly DatasetId[]): Promise<void> {
-    const table = await readMountTable();
-    const surroundings = { kernel: this.#kernel, clock: this.#options.clock, signal: new AbortController().signal };
-    const thaws = attached.map(async (datasetId) => {
-      const mountPoint = mountsAt(table, this.#mountPoint(datasetId)).at(-1)?.mountPoint;
-      await thawRemains({ datasetId, directory: this.#layout.attachedPath(datasetId) }, mountPoint, surroundings);
-    });
-    for (const end of await Promise.allSettled(thaws)) {
-      if (end.status === 'rejected')
-        this.#options.log.error({ problem: errorText(end.reason) }, 'cannot thaw a volume');
-    }
   }
 
   async #takeCopy(datasetId: DatasetId, copy: string, signal: AbortSignal): ReturnType<TakeCopy> {

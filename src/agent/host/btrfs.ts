@@ -1,0 +1,176 @@
+import { constants } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
+import { errorCode } from '../../kit/coded-error.ts';
+import { parseAnyUuid } from '../../kit/ids.ts';
+import type { Kernel } from './kernel.ts';
+
+/** `<linux/btrfs.h>`. */
+const START_SYNC = 0x8008_9418;
+const WAIT_SYNC = 0x4008_9416;
+const SUBVOL_CREATE = 0x5000_940e;
+const SNAP_CREATE_V2 = 0x5000_9417;
+const SNAP_DESTROY_V2 = 0x5000_943f;
+const SUBVOL_GETFLAGS = 0x8008_9419;
+const SUBVOL_SETFLAGS = 0x4008_941a;
+const INO_LOOKUP = 0xd000_9412;
+const FS_INFO = 0x8400_941f;
+const QUOTA_CTL = 0xc010_9428;
+const QGROUP_LIMIT = 0x8030_942b;
+
+/** Size of `struct btrfs_ioctl_vol_args` and of its second version, and where the names in them begin. */
+const ARGUMENT_BYTES = 4096;
+const NAME_OFFSET = 8;
+const NAME_OFFSET_V2 = 56;
+const FLAGS_OFFSET_V2 = 16;
+const SUBVOLUME_READ_ONLY = 2n;
+const SUBVOLUME_BY_ID = 16n;
+const LIMIT_REFERENCED = 1n;
+const QUOTA_ENABLE = { full: 1n, simple: 4n } as const;
+/** Inode number of a subvolume's root directory. */
+const ROOT_INODE = 256;
+
+export type BtrfsQuotaMode = keyof typeof QUOTA_ENABLE;
+
+/** What btrfs does beyond plain files, by system calls. Paths must not end in a symlink. Failures are `SystemCallError`s. */
+export class Btrfs {
+  readonly #kernel: Kernel;
+
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel;
+  }
+
+  /** UUID of the filesystem at `path`; undefined when it is not btrfs. */
+  filesystemUuid(path: string): Promise<string | undefined> {
+    return withDirectory(path, async ({ fd }) => {
+      const argument = Buffer.alloc(1024);
+      try {
+        await this.#kernel.ioctl(fd, FS_INFO, argument);
+      } catch (error) {
+        if (errorCode(error) === 'ENOTTY') return undefined;
+        throw error;
+      }
+      return parseAnyUuid(argument.toString('hex', 16, 32));
+    });
+  }
+
+  /** Makes everything that was changed in the filesystem's structure so far durable; file contents are not waited for. */
+  commit(path: string): Promise<void> {
+    return withDirectory(path, async ({ fd }) => {
+      const transaction = Buffer.alloc(8);
+      await this.#kernel.ioctl(fd, START_SYNC, transaction);
+      await this.#kernel.ioctl(fd, WAIT_SYNC, transaction);
+    });
+  }
+
+  /** Makes an empty subvolume. */
+  createSubvolume(path: string): Promise<void> {
+    return withDirectory(dirname(path), async ({ fd }) => {
+      const argument = Buffer.alloc(ARGUMENT_BYTES);
+      argument.write(basename(path), NAME_OFFSET);
+      await this.#kernel.ioctl(fd, SUBVOL_CREATE, argument);
+    });
+  }
+
+  /** Makes `path` a subvolume with what `source` holds now, what is still in the page cache included. */
+  snapshot(source: string, path: string, kind: 'read-only' | 'writable'): Promise<void> {
+    return withDirectory(source, (from) =>
+      withDirectory(dirname(path), async ({ fd }) => {
+        const argument = Buffer.alloc(ARGUMENT_BYTES);
+        argument.writeBigInt64LE(BigInt(from.fd), 0);
+        argument.writeBigUInt64LE(kind === 'read-only' ? SUBVOLUME_READ_ONLY : 0n, FLAGS_OFFSET_V2);
+        argument.write(basename(path), NAME_OFFSET_V2);
+        await this.#kernel.ioctl(fd, SNAP_CREATE_V2, argument);
+      }),
+    );
+  }
+
+  /** Id of the subvolume that begins at `path`; undefined when none does, or when nothing is there. */
+  async subvolumeId(path: string): Promise<number | undefined> {
+    try {
+      return await withDirectory(path, async (directory) => {
+        if ((await directory.stat()).ino !== ROOT_INODE) return undefined;
+        const argument = Buffer.alloc(ARGUMENT_BYTES);
+        argument.writeBigUInt64LE(BigInt(ROOT_INODE), 8);
+        await this.#kernel.ioctl(directory.fd, INO_LOOKUP, argument);
+        return Number(argument.readBigUInt64LE(0));
+      });
+    } catch (error) {
+      if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errorCode(error) ?? '')) return undefined;
+      throw error;
+    }
+  }
+
+  /** Deletes the subvolume `id` of the filesystem at `path`; fine when it is gone. It must have none within it. */
+  async destroySubvolume(path: string, id: number): Promise<void> {
+    await withDirectory(path, async ({ fd }) => {
+      const argument = Buffer.alloc(ARGUMENT_BYTES);
+      argument.writeBigUInt64LE(SUBVOLUME_BY_ID, FLAGS_OFFSET_V2);
+      argument.writeBigUInt64LE(BigInt(id), NAME_OFFSET_V2);
+      try {
+        await this.#kernel.ioctl(fd, SNAP_DESTROY_V2, argument);
+      } catch (error) {
+        if (errorCode(error) !== 'ENOENT') throw error;
+      }
+    });
+  }
+
+  isReadOnly(path: string): Promise<boolean> {
+    return withDirectory(path, async ({ fd }) => ((await this.#flags(fd)) & SUBVOLUME_READ_ONLY) !== 0n);
+  }
+
+  /** Forbids or allows changes of a subvolume, durably. Files that are open for writing already stay so. */
+  setReadOnly(path: string, readOnly: boolean): Promise<void> {
+    return withDirectory(path, async ({ fd }) => {
+      const before = await this.#flags(fd);
+      const after = readOnly ? before | SUBVOLUME_READ_ONLY : before & ~SUBVOLUME_READ_ONLY;
+      if (after === before) return;
+      const argument = Buffer.alloc(8);
+      argument.writeBigUInt64LE(after);
+      await this.#kernel.ioctl(fd, SUBVOL_SETFLAGS, argument);
+    });
+  }
+
+  /** How files that are made in the directory from now on are compressed: `none`, `lzo`, `zstd`. */
+  setCompression(path: string, algorithm: string): Promise<void> {
+    return withDirectory(path, ({ fd }) => this.#kernel.setAttribute(fd, 'btrfs.compression', algorithm));
+  }
+
+  /** Turns the quota of the filesystem on; changes nothing when it is on already. */
+  enableQuota(path: string, mode: BtrfsQuotaMode): Promise<void> {
+    return withDirectory(path, async ({ fd }) => {
+      const argument = Buffer.alloc(16);
+      argument.writeBigUInt64LE(QUOTA_ENABLE[mode]);
+      await this.#kernel.ioctl(fd, QUOTA_CTL, argument);
+    });
+  }
+
+  /**
+   * Limits what subvolume `id` refers to, in bytes as stored, shared ones included. `path` is of the filesystem, but not in
+   * that subvolume: once it is full, even this is refused from within.
+   */
+  limitReferenced(path: string, id: number, sizeBytes: number): Promise<void> {
+    return withDirectory(path, async ({ fd }) => {
+      const argument = Buffer.alloc(48);
+      argument.writeBigUInt64LE(BigInt(id), 0);
+      argument.writeBigUInt64LE(LIMIT_REFERENCED, 8);
+      argument.writeBigUInt64LE(BigInt(sizeBytes), 16);
+      await this.#kernel.ioctl(fd, QGROUP_LIMIT, argument);
+    });
+  }
+
+  async #flags(fd: number): Promise<bigint> {
+    const argument = Buffer.alloc(8);
+    await this.#kernel.ioctl(fd, SUBVOL_GETFLAGS, argument);
+    return argument.readBigUInt64LE();
+  }
+}
+
+async function withDirectory<T>(path: string, use: (directory: FileHandle) => Promise<T>): Promise<T> {
+  const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+  try {
+    return await use(directory);
+  } finally {
+    await directory.close();
+  }
+}

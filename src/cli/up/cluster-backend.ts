@@ -1,0 +1,3 @@
+/** Storage engines that a cluster on one machine can have. */
+export const CLUSTER_BACKENDS = ['loopback', 'directory', 'btrfs'] as const;
+export type ClusterBackend = (typeof CLUSTER_BACKENDS)[number];

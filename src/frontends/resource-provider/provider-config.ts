@@ -1,0 +1,165 @@
+import { type Static, Type } from 'typebox';
+import { Compile } from 'typebox/compile';
+import { parseDocument } from 'yaml';
+import { CodedError } from '../../kit/coded-error.ts';
+import { targetProblem } from '../../kit/mount-target.ts';
+import type { Reservation } from './mesos-messages.ts';
+import type { OfferSettings } from './provider-state.ts';
+
+const Path = Type.String({ pattern: '^/' });
+const Seconds = Type.Integer({ minimum: 1, maximum: 3600 });
+const Weight = Type.Number({ exclusiveMinimum: 0 });
+
+/** `provider.yml`. */
+const ProviderYml = Type.Object(
+  {
+    agent: Type.Optional(Type.String()),
+    'ca-certificate': Type.Optional(Path),
+    credential: Type.Optional(Path),
+    'token-file': Type.Optional(Path),
+    type: Type.Optional(Type.String()),
+    name: Type.Optional(Type.String()),
+    vendor: Type.Optional(Type.String({ minLength: 1 })),
+    role: Type.Optional(Type.String({ minLength: 1 })),
+    'default-reservations': Type.Optional(
+      Type.Array(
+        Type.Object(
+          {
+            type: Type.Union([Type.Literal('STATIC'), Type.Literal('DYNAMIC')]),
+            role: Type.String({ minLength: 1 }),
+            principal: Type.Optional(Type.String()),
+          },
+          { additionalProperties: false },
+        ),
+      ),
+    ),
+    profiles: Type.Optional(Type.Union([Type.Array(Type.String()), Type.Record(Type.String(), Weight)])),
+    share: Type.Optional(Type.Number({ exclusiveMinimum: 0, maximum: 1 })),
+    'offer-existing': Type.Optional(Type.Boolean()),
+    'storage-state': Type.Optional(Type.Union([Type.String(), Type.Literal(false)])),
+    'state-path': Type.Optional(Path),
+    'mount-root': Type.Optional(Path),
+    socket: Type.Optional(Path),
+    'certificates-directory': Type.Optional(Path),
+    'control-service': Type.Optional(
+      Type.Object(
+        {
+          hostname: Type.String({ minLength: 1 }),
+          'rest-port': Type.Optional(Type.Integer({ minimum: 1, maximum: 65535 })),
+        },
+        { additionalProperties: false },
+      ),
+    ),
+    'publish-timeout': Type.Optional(Seconds),
+    'operation-timeout': Type.Optional(Seconds),
+    'look-every': Type.Optional(Seconds),
+    'adjust-every': Type.Optional(Seconds),
+  },
+  { additionalProperties: false },
+);
+export type ProviderYml = Static<typeof ProviderYml>;
+const providerYml = Compile(ProviderYml);
+
+/** Settings that do not work together, or a `provider.yml` that does not say what it must. */
+export class ProviderConfigError extends CodedError<'bad_provider_yml'> {
+  override readonly name = 'ProviderConfigError';
+}
+
+/** Reads the text of a `provider.yml`. Throws a {@link ProviderConfigError} with the place of the fault. */
+export function parseProviderYml(text: string, path: string): ProviderYml {
+  const document = parseDocument(text);
+  const [fault] = document.errors;
+  if (fault !== undefined) throw new ProviderConfigError('bad_provider_yml', `${path}: ${fault.message}`);
+  const parsed: unknown = document.toJS() ?? {};
+  if (providerYml.Check(parsed)) return parsed;
+  const faults = providerYml.Errors(parsed).map(({ instancePath, message }) => `${instancePath || '/'} ${message}`);
+  throw new ProviderConfigError('bad_provider_yml', `${path}: ${faults.join('; ')}`);
+}
+
+/** Where things are unless it is said otherwise. */
+export interface ProviderDefaults {
+  readonly name: string;
+  readonly statePath: string;
+  readonly mountRoot: string;
+}
+
+export interface ProviderConfig {
+  readonly agentUrl: string;
+  readonly caPath: string | undefined;
+  readonly credentialPath: string | undefined;
+  readonly tokenPath: string | undefined;
+  readonly type: string;
+  readonly name: string;
+  readonly statePath: string;
+  readonly offers: OfferSettings;
+  readonly publishTimeoutMs: number;
+  readonly operationTimeoutMs: number;
+  readonly lookEveryMs: number;
+}
+
+/** What a provider is told. Throws a {@link ProviderConfigError}. */
+export function providerConfig(yml: ProviderYml, defaults: ProviderDefaults): ProviderConfig {
+  const { name = defaults.name, type = 'io.flocker.rp', 'mount-root': mountRoot = defaults.mountRoot } = yml;
+  if (yml.agent === undefined || !isHttpUrl(yml.agent))
+    throw fault(
+      `agent: ${JSON.stringify(yml.agent ?? null)} is no address of a Mesos agent; write it as http://10.0.0.1:5051`,
+    );
+  if (!/^[A-Za-z0-9_]+$/.test(name))
+    throw fault(`name: ${JSON.stringify(name)} can have letters, digits and underscores only`);
+  if (!/^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$/.test(type))
+    throw fault(`type: ${JSON.stringify(type)} has to be names with dots between them, as io.flocker.rp`);
+  if (yml.credential !== undefined && yml['token-file'] !== undefined)
+    throw fault('credential and token-file cannot both be given');
+  const problem = targetProblem(mountRoot);
+  if (problem !== undefined) throw fault(`mount-root: ${mountRoot} ${problem}`);
+  const statePath = (yml['state-path'] ?? defaults.statePath).replace(/\/+$/, '');
+  return {
+    agentUrl: yml.agent,
+    caPath: yml['ca-certificate'],
+    credentialPath: yml.credential,
+    tokenPath: yml['token-file'],
+    type,
+    name,
+    statePath,
+    offers: {
+      vendor: yml.vendor ?? 'io.flocker',
+      defaultReservations: reservationsOf(yml),
+      mountRoot: mountRoot.replace(/\/+$/, ''),
+      profiles: weightsOf(yml.profiles),
+      share: yml.share ?? 1,
+      offerExisting: yml['offer-existing'] ?? false,
+      adjustEveryMs: (yml['adjust-every'] ?? 60) * 1000,
+    },
+    publishTimeoutMs: (yml['publish-timeout'] ?? 120) * 1000,
+    operationTimeoutMs: (yml['operation-timeout'] ?? 600) * 1000,
+    lookEveryMs: (yml['look-every'] ?? 30) * 1000,
+  };
+}
+
+function reservationsOf({ role, 'default-reservations': given }: ProviderYml): readonly Reservation[] {
+  if (given !== undefined && role !== undefined) throw fault('role and default-reservations cannot both be given');
+  const reservations = given ?? (role === undefined ? [] : [{ type: 'DYNAMIC' as const, role }]);
+  reservations.forEach(({ type, role: own }, index) => {
+    const parent = reservations[index - 1]?.role;
+    if (own === '*') throw fault('default-reservations: nothing can be reserved for the role *');
+    if (index > 0 && type === 'STATIC') throw fault('default-reservations: only the first can be STATIC');
+    if (parent !== undefined && !own.startsWith(`${parent}/`))
+      throw fault(`default-reservations: ${own} has to be a role below ${parent}, as ${parent}/${own}`);
+  });
+  return reservations;
+}
+
+function weightsOf(profiles: ProviderYml['profiles']): ReadonlyMap<string, number> | null {
+  if (profiles === undefined) return null;
+  const pairs = Array.isArray(profiles) ? profiles.map((profile) => [profile, 1] as const) : Object.entries(profiles);
+  return new Map(pairs);
+}
+
+function isHttpUrl(text: string): boolean {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  return url !== undefined && /^https?:$/.test(url.protocol) && url.hostname !== '';
+}
+
+function fault(message: string): ProviderConfigError {
+  return new ProviderConfigError('bad_provider_yml', message);
+}
