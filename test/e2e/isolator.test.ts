@@ -12,7 +12,7 @@ import { makeImage } from '../support/image.ts';
 import { type Container, MesosAgent, type Task } from '../support/mesos-agent.ts';
 import { eventually } from './support/eventually.ts';
 import { type Program, start } from './support/program.ts';
-import { type ClusterNode, UpCluster } from './support/up.ts';
+import { agentAnswers, type ClusterNode, UpCluster } from './support/up.ts';
 
 const isRoot = process.getuid?.() === 0;
 const soon = (): AbortSignal => AbortSignal.timeout(10_000);
@@ -268,13 +268,13 @@ describe.skipIf(!isRoot)('the Mesos isolator (needs root)', () => {
       daemon.kill('SIGTERM');
       await daemon.ended;
       process.kill(upPid, 'SIGCONT');
-      await eventually(() => holders(), 20_000);
+      await agentAnswers(node.socket);
     });
 
     async function startDaemon(): Promise<void> {
       const config = join(cluster.directory, 'node1', 'agent.yml');
       daemon = start('flocker', ['agent', '--agent-config', config], cluster.scratch.env);
-      await eventually(() => mesos.call('usage', { container_id: { value: 'none' } }), 20_000);
+      await agentAnswers(node.socket);
     }
 
     /** Kills it at the `count`-th write to its ledger from now, or after `delayMs`. */
@@ -363,7 +363,6 @@ describe.skipIf(!isRoot)('the Mesos isolator (needs root)', () => {
       });
       await writeFile(path, String(document));
       await cluster.kill(1);
-      await eventually(() => holders(), 20_000);
     });
 
     it('holds every task to the rules and says which', async () => {

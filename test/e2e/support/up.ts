@@ -5,6 +5,7 @@ import type { ClusterJson } from '../../../src/cli/up/start-cluster.ts';
 import { connectFlocker } from '../../../src/client/connect-flocker.ts';
 import type { FlockerClient } from '../../../src/client/flocker-client.ts';
 import type { StorageClient } from '../../../src/client/storage-client.ts';
+import { LocalClient } from '../../../src/frontends/local/local-client.ts';
 import { systemClock } from '../../../src/kit/clock.ts';
 import { errorCode } from '../../../src/kit/coded-error.ts';
 import { silentLogger } from '../../../src/kit/logger.ts';
@@ -19,6 +20,11 @@ export type ClusterNode = ClusterJson['nodes'][number];
 
 /** Backends that this user can run. */
 export const BACKENDS = process.getuid?.() === 0 ? (['loopback', 'directory'] as const) : (['directory'] as const);
+
+/** Resolves once the agent answers on its own socket, which it opens after all others. */
+export async function agentAnswers(socket: string): Promise<void> {
+  await eventually(() => new LocalClient(socket).volumes(AbortSignal.timeout(5_000)), 30_000);
+}
 
 /** A cluster under `flocker up`, all of it real processes. Nodes are numbered from 1. */
 export class UpCluster {
@@ -116,11 +122,15 @@ export class UpCluster {
     }
   }
 
-  /** Sends a daemon a signal that ends it, -9 unless given, and waits until `flocker up` has started it again. */
+  /**
+   * Sends a daemon a signal that ends it, -9 unless given, and waits until `flocker up` has started it again and, when it is
+   * an agent, until that serves all its sockets.
+   */
   async kill(daemon: Daemon, signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     const before = await this.pid(daemon);
     process.kill(before, signal);
     await eventually(async () => expect(await this.pid(daemon)).not.toBe(before), 20_000);
+    if (daemon !== 'control') await agentAnswers((await this.node(daemon)).socket);
   }
 
   /** Waits until every node is connected to the control service. */
