@@ -1,6 +1,9 @@
+import type { SnapshotView } from '../../api/snapshots.ts';
 import { errorCode } from '../../kit/coded-error.ts';
-import { type DatasetId, type NodeId, parseSnapshotId, type SnapshotId } from '../../kit/ids.ts';
-import { FILESYSTEM_KEY, PROFILE_KEY } from '../../model/dataset.ts';
+import { type DatasetId, type NodeId, parseDatasetId, parseSnapshotId, type SnapshotId } from '../../kit/ids.ts';
+import { BLOCK_KEY, FILESYSTEM_KEY, PROFILE_KEY } from '../../model/dataset.ts';
+import { blockBytesIn, blockBytesOf, blockMetadata } from './block-size.ts';
+import { type Access, accessProblem } from './capabilities.ts';
 import type { ContentSource } from './content-source.ts';
 import { CsiError } from './csi-error.ts';
 import type { CsiWorld } from './csi-world.ts';
@@ -12,8 +15,11 @@ import type { VolumeWish } from './volume-wish.ts';
 export interface OpenedSource {
   readonly snapshotId: SnapshotId;
   readonly pool: string | undefined;
-  /** Bytes that a volume made from it has at least. */
+  readonly access: Access;
+  /** Bytes that a volume made from it has at least, as callers count them. */
   readonly sizeBytes: number;
+  /** Bytes that its dataset has at least. */
+  readonly storageBytes: number;
   readonly profile: string | undefined;
   readonly filesystem: string | undefined;
 }
@@ -37,6 +43,12 @@ export async function openSource(
       'INVALID_ARGUMENT',
       `volume ${wish.name}: ${source.kind} ${source.id} has ${opened.filesystem}, and a copy cannot have ${wish.filesystem}`,
     );
+  const otherAccess = accessProblem(opened.access, wish.access);
+  if (otherAccess !== undefined)
+    throw new CsiError(
+      'INVALID_ARGUMENT',
+      `volume ${wish.name} cannot be made from ${source.kind} ${source.id}: ${otherAccess}`,
+    );
   return opened;
 }
 
@@ -50,7 +62,24 @@ async function openSnapshot(
   const [found] = snapshotId === undefined ? [] : await client.listSnapshots({ snapshotId }, signal);
   if (snapshotId === undefined || found === undefined || found.status === 'deleted' || found.status === 'deleting')
     throw new CsiError('NOT_FOUND', `volume ${name}: there is no snapshot ${id} to make it from`);
-  return opened(snapshotId, await client.waitForSnapshot(snapshotId, signal));
+  const ready = await client.waitForSnapshot(snapshotId, signal);
+  return opened(snapshotId, {
+    ...ready,
+    metadata: { ...(await blockOfOrigin(client, found, signal)), ...ready.metadata },
+  });
+}
+
+/** Snapshots that were not taken through CSI do not say what kind of volume they are of. */
+async function blockOfOrigin(
+  client: CsiWorld['client'],
+  { dataset_id, metadata, size }: SnapshotView,
+  signal: AbortSignal,
+): Promise<Record<string, string>> {
+  const origin = parseDatasetId(dataset_id);
+  if (metadata[BLOCK_KEY] !== undefined || origin === undefined) return {};
+  const found = await client.inspectDataset(origin, signal);
+  const wasBlock = found?.configuration.metadata[BLOCK_KEY] !== undefined;
+  return wasBlock ? blockMetadata(blockBytesIn(size ?? 0)) : {};
 }
 
 async function openVolume(
@@ -68,6 +97,7 @@ async function openVolume(
     [CLONE_KEY]: name,
     ...(volume.profile === undefined ? {} : { [PROFILE_KEY]: volume.profile }),
     ...(volume.filesystem === undefined ? {} : { [FILESYSTEM_KEY]: volume.filesystem }),
+    ...blockMetadata(volume.access === 'block' ? volume.sizeBytes : undefined),
   };
   await client.createSnapshot({ datasetId: volume.id, snapshotId, metadata }, signal);
   return opened(snapshotId, await client.waitForSnapshot(snapshotId, signal));
@@ -77,10 +107,13 @@ function opened(
   snapshotId: SnapshotId,
   { pool, size, metadata }: Awaited<ReturnType<CsiWorld['client']['waitForSnapshot']>>,
 ): OpenedSource {
+  const blockBytes = blockBytesOf(metadata, size);
   return {
     snapshotId,
     pool: pool ?? undefined,
-    sizeBytes: size ?? 0,
+    access: blockBytes === undefined ? 'mount' : 'block',
+    sizeBytes: blockBytes ?? size ?? 0,
+    storageBytes: size ?? 0,
     profile: metadata[PROFILE_KEY],
     filesystem: metadata[FILESYSTEM_KEY],
   };

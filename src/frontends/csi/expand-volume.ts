@@ -1,17 +1,26 @@
 import { formatSize, roundUp } from '../../kit/sizes.ts';
 import { SIZE_STEP_BYTES } from '../../model/dataset.ts';
 import { bytesIn, required } from './arguments.ts';
+import { storageBytesFor } from './block-size.ts';
+import type { Access } from './capabilities.ts';
 import { CsiError } from './csi-error.ts';
 import type { CsiWorld } from './csi-world.ts';
 import { requireVolume } from './find-volume.ts';
 import type { CapacityRange, ControllerExpandVolumeRequest } from './generated/csi_pb.ts';
 
-/** ControllerExpandVolume; resolves with the real size in bytes. */
+/** A volume that is large enough. */
+interface GrownVolume {
+  readonly access: Access;
+  /** Bytes, as callers count them. */
+  readonly sizeBytes: number;
+}
+
+/** ControllerExpandVolume; what is left to do is on the node that has a block volume. */
 export async function expandVolume(
   world: CsiWorld,
   request: ControllerExpandVolumeRequest,
   signal: AbortSignal,
-): Promise<number> {
+): Promise<GrownVolume> {
   const volumeId = required(request.volumeId, 'volume_id');
   if (request.capacityRange === undefined)
     throw new CsiError('INVALID_ARGUMENT', `volume ${volumeId}: the request has no capacity_range`);
@@ -19,7 +28,7 @@ export async function expandVolume(
 }
 
 /**
- * Grows a volume, its filesystem included, and resolves with its real size in bytes. One that is large enough stays as it is;
+ * Grows a volume, its filesystem included; the device of a block volume is yet to see it. One that is large enough stays as it is;
  * so does any when no range is given.
  */
 export async function growVolume(
@@ -27,7 +36,7 @@ export async function growVolume(
   volumeId: string,
   range: CapacityRange | undefined,
   signal: AbortSignal,
-): Promise<number> {
+): Promise<GrownVolume> {
   const { client } = world;
   const requiredBytes = bytesIn(range?.requiredBytes ?? 0n, 'required_bytes');
   const limitBytes = bytesIn(range?.limitBytes ?? 0n, 'limit_bytes');
@@ -39,7 +48,10 @@ export async function growVolume(
       `volume ${volumeId} has ${formatSize(volume.sizeBytes)} and cannot have between ${requiredBytes} and ${limitBytes} bytes: ` +
         `a volume only grows, in steps of ${SIZE_STEP_BYTES} bytes`,
     );
-  if (sizeBytes > volume.sizeBytes) await client.resizeDataset(volume.id, sizeBytes, signal);
+  const { access } = volume;
+  const storageBytes = access === 'block' ? storageBytesFor(sizeBytes) : sizeBytes;
+  if (sizeBytes > volume.sizeBytes) await client.resizeDataset(volume.id, storageBytes, signal);
   // Also when it was asked for before: then that request was cut off.
-  return client.waitUntilGrown(volume.id, sizeBytes, signal);
+  const grownBytes = await client.waitUntilGrown(volume.id, storageBytes, signal);
+  return { access, sizeBytes: access === 'block' ? sizeBytes : grownBytes };
 }

@@ -3,7 +3,7 @@ import { formatSize, roundUp } from '../../kit/sizes.ts';
 import { DEFAULT_SIZE_BYTES, MINIMUM_SIZE_BYTES, SIZE_STEP_BYTES } from '../../model/dataset.ts';
 import { checkName } from '../../volumes/volume-spec.ts';
 import { bytesIn, required } from './arguments.ts';
-import { type Filesystem, isFilesystem, useOf } from './capabilities.ts';
+import { type Access, type Filesystem, isFilesystem, useOf } from './capabilities.ts';
 import { type ContentSource, sourceOf } from './content-source.ts';
 import { CsiError } from './csi-error.ts';
 import type { CapacityRange, CreateVolumeRequest, TopologyRequirement } from './generated/csi_pb.ts';
@@ -11,6 +11,7 @@ import type { CapacityRange, CreateVolumeRequest, TopologyRequirement } from './
 /** A volume that CreateVolume asks for, checked. */
 export interface VolumeWish {
   readonly name: string;
+  readonly access: Access;
   /** Size to make it with, bytes. */
   readonly sizeBytes: number;
   /** Sizes that an existing volume of the name may have, bytes. */
@@ -39,6 +40,9 @@ export function parseVolumeWish(request: CreateVolumeRequest): VolumeWish {
   if (volumeCapabilities.length === 0)
     throw new CsiError('INVALID_ARGUMENT', `volume ${name}: the request has no capabilities`);
   const uses = volumeCapabilities.map((capability) => useOf(capability, name));
+  const [access = 'mount', ...others] = new Set(uses.map((use) => use.access));
+  if (others.length > 0)
+    throw new CsiError('INVALID_ARGUMENT', `volume ${name}: a volume is used by mount or by block, not both`);
   if (Object.keys(request.mutableParameters).length > 0)
     throw new CsiError('INVALID_ARGUMENT', `volume ${name}: mutable parameters are not served; use parameters`);
   const { profile, filesystem } = parseParameters(request.parameters, name);
@@ -52,6 +56,7 @@ export function parseVolumeWish(request: CreateVolumeRequest): VolumeWish {
   const range = sizeRange(request.capacityRange, name);
   return {
     name,
+    access,
     ...range,
     profile,
     filesystem: wanted,
