@@ -145,6 +145,8 @@ describe('Block volumes', () => {
     }
     const plain = from({ case: 'volume', value: { volumeId: await bench.create('plain') } });
     await expect(create('odd', plain)).rejects.toMatchObject(refusal('INVALID_ARGUMENT', 'filesystem'));
+    // None that stood between a volume and its clone is left.
+    expect(await bench.cluster.flocker.client.listSnapshots({}, AbortSignal.timeout(5_000))).toHaveLength(1);
   });
 
   it('are known for what they are from snapshots that were not taken here', async () => {

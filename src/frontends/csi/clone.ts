@@ -37,36 +37,43 @@ export async function openSource(
   source: ContentSource,
   signal: AbortSignal,
 ): Promise<OpenedSource> {
-  const opened = await (source.kind === 'snapshot' ? openSnapshot : openVolume)(world, wish.name, source, signal);
-  if (wish.filesystem !== undefined && opened.filesystem !== undefined && wish.filesystem !== opened.filesystem)
+  return (source.kind === 'snapshot' ? openSnapshot : openVolume)(world, wish, source, signal);
+}
+
+/** A copy is what its source is. Fails with `INVALID_ARGUMENT`. */
+function requireLike(
+  { name, access, filesystem }: VolumeWish,
+  source: ContentSource,
+  present: Pick<OpenedSource, 'access' | 'filesystem'>,
+): void {
+  const refuse = (problem: string): never => {
     throw new CsiError(
       'INVALID_ARGUMENT',
-      `volume ${wish.name}: ${source.kind} ${source.id} has ${opened.filesystem}, and a copy cannot have ${wish.filesystem}`,
+      `volume ${name} cannot be made from ${source.kind} ${source.id}: ${problem}`,
     );
-  const otherAccess = accessProblem(opened.access, wish.access);
-  if (otherAccess !== undefined)
-    throw new CsiError(
-      'INVALID_ARGUMENT',
-      `volume ${wish.name} cannot be made from ${source.kind} ${source.id}: ${otherAccess}`,
-    );
-  return opened;
+  };
+  const otherAccess = accessProblem(present.access, access);
+  if (otherAccess !== undefined) refuse(otherAccess);
+  if (filesystem !== undefined && present.filesystem !== undefined && filesystem !== present.filesystem)
+    refuse(`it has ${present.filesystem}, and a copy cannot have ${filesystem}`);
 }
 
 async function openSnapshot(
   { client }: CsiWorld,
-  name: string,
-  { id }: ContentSource,
+  wish: VolumeWish,
+  source: ContentSource,
   signal: AbortSignal,
 ): Promise<OpenedSource> {
+  const { id } = source;
   const snapshotId = parseSnapshotId(id);
   const [found] = snapshotId === undefined ? [] : await client.listSnapshots({ snapshotId }, signal);
   if (snapshotId === undefined || found === undefined || found.status === 'deleted' || found.status === 'deleting')
-    throw new CsiError('NOT_FOUND', `volume ${name}: there is no snapshot ${id} to make it from`);
+    throw new CsiError('NOT_FOUND', `volume ${wish.name}: there is no snapshot ${id} to make it from`);
   const ready = await client.waitForSnapshot(snapshotId, signal);
-  return opened(snapshotId, {
-    ...ready,
-    metadata: { ...(await blockOfOrigin(client, found, signal)), ...ready.metadata },
-  });
+  const metadata = { ...(await blockOfOrigin(client, found, signal)), ...ready.metadata };
+  const result = opened(snapshotId, { ...ready, metadata });
+  requireLike(wish, source, result);
+  return result;
 }
 
 /** Snapshots that were not taken through CSI do not say what kind of volume they are of. */
@@ -84,14 +91,16 @@ async function blockOfOrigin(
 
 async function openVolume(
   world: CsiWorld,
-  name: string,
+  wish: VolumeWish,
   source: ContentSource,
   signal: AbortSignal,
 ): Promise<OpenedSource> {
   const { client } = world;
+  const { name } = wish;
   const volume = await findVolume(world, source.id, signal);
   if (volume === undefined)
     throw new CsiError('NOT_FOUND', `volume ${name}: there is no volume ${source.id} to make it from`);
+  requireLike(wish, source, volume);
   const { id: snapshotId } = await cloneSnapshot(client, name, source, signal);
   const metadata = {
     [CLONE_KEY]: name,
