@@ -164,5 +164,10 @@ function endingAfter(kernel: Kernel, calls: number): Kernel {
       return left < 0 ? Promise.reject(new Error('the process has ended')) : call(...args);
     };
   };
-  return { ...kernel, mount: counted(kernel.mount), unmount: counted(kernel.unmount), ioctl: counted(kernel.ioctl) };
+  return {
+    ...kernel,
+    mount: counted((call: Parameters<Kernel['mount']>[0]) => kernel.mount(call)),
+    unmount: counted((path: string) => kernel.unmount(path)),
+    ioctl: counted((fd: number, request: number, argument: Buffer | null) => kernel.ioctl(fd, request, argument)),
+  };
 }

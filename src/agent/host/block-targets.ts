@@ -57,8 +57,11 @@ export class BlockTargets {
         let device = devices.find((one) => one.isReadOnly === readOnly);
         if (device === undefined) {
           const fresh = await this.#loops.attach(file, true, readOnly);
-          const identity = await file.stat({ bigint: true });
-          device = await this.#loops.hold(numberOf(fresh.path), identity).finally(() => fresh.close());
+          try {
+            device = await this.#loops.hold(numberOf(fresh.path), await file.stat({ bigint: true }));
+          } finally {
+            await fresh.close();
+          }
           if (device === undefined) throw new Error(`${fresh.path} lost its file while it was open`);
           devices.push(device);
         }

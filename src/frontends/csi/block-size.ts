@@ -1,5 +1,14 @@
 import { roundUp } from '../../kit/sizes.ts';
 import { BLOCK_KEY, SIZE_STEP_BYTES } from '../../model/dataset.ts';
+import type { Access } from './capabilities.ts';
+
+/** Sizes of block volumes, and of the datasets they are in, are multiples of this many bytes: a block of any filesystem. */
+const BLOCK_STEP_BYTES = 4096;
+
+/** Sizes of volumes are multiples of this many bytes. */
+export function stepOf(access: Access): number {
+  return access === 'block' ? BLOCK_STEP_BYTES : SIZE_STEP_BYTES;
+}
 
 /**
  * What a filesystem needs beside a file that fills it: ext4 up to 2.5 % (inode tables, reserved clusters) and its journal,
@@ -10,14 +19,14 @@ const MARGIN_SHARE = 0.03;
 
 /** Size of the dataset that a block volume of `blockBytes` needs, so that it can always be written in full. */
 export function storageBytesFor(blockBytes: number): number {
-  return blockBytes + MARGIN_BYTES + roundUp(blockBytes * MARGIN_SHARE, SIZE_STEP_BYTES);
+  return blockBytes + MARGIN_BYTES + roundUp(blockBytes * MARGIN_SHARE, BLOCK_STEP_BYTES);
 }
 
 /** Size of the largest block volume that a dataset has room for: the inverse of {@link storageBytesFor}. */
 export function blockBytesIn(storageBytes: number): number {
   const guess = (storageBytes - MARGIN_BYTES) / (1 + MARGIN_SHARE);
-  let blockBytes = Math.max(0, roundUp(guess, SIZE_STEP_BYTES) + SIZE_STEP_BYTES);
-  while (blockBytes > 0 && storageBytesFor(blockBytes) > storageBytes) blockBytes -= SIZE_STEP_BYTES;
+  let blockBytes = Math.max(0, roundUp(guess, BLOCK_STEP_BYTES) + BLOCK_STEP_BYTES);
+  while (blockBytes > 0 && storageBytesFor(blockBytes) > storageBytes) blockBytes -= BLOCK_STEP_BYTES;
   return blockBytes;
 }
 

@@ -1,7 +1,6 @@
 import { formatSize, roundUp } from '../../kit/sizes.ts';
-import { SIZE_STEP_BYTES } from '../../model/dataset.ts';
 import { bytesIn, required } from './arguments.ts';
-import { storageBytesFor } from './block-size.ts';
+import { stepOf, storageBytesFor } from './block-size.ts';
 import type { Access } from './capabilities.ts';
 import { CsiError } from './csi-error.ts';
 import type { CsiWorld } from './csi-world.ts';
@@ -41,12 +40,12 @@ export async function growVolume(
   const requiredBytes = bytesIn(range?.requiredBytes ?? 0n, 'required_bytes');
   const limitBytes = bytesIn(range?.limitBytes ?? 0n, 'limit_bytes');
   const volume = await requireVolume(world, volumeId, signal);
-  const sizeBytes = Math.max(roundUp(requiredBytes, SIZE_STEP_BYTES), volume.sizeBytes);
+  const sizeBytes = Math.max(roundUp(requiredBytes, stepOf(volume.access)), volume.sizeBytes);
   if (limitBytes !== 0 && sizeBytes > limitBytes)
     throw new CsiError(
       'OUT_OF_RANGE',
       `volume ${volumeId} has ${formatSize(volume.sizeBytes)} and cannot have between ${requiredBytes} and ${limitBytes} bytes: ` +
-        `a volume only grows, in steps of ${SIZE_STEP_BYTES} bytes`,
+        `a volume only grows, in steps of ${stepOf(volume.access)} bytes`,
     );
   const { access } = volume;
   const storageBytes = access === 'block' ? storageBytesFor(sizeBytes) : sizeBytes;
