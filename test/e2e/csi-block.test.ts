@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { mkdir, open, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { FlockerClient } from '../../src/client/flocker-client.ts';
@@ -226,6 +227,28 @@ describe.runIf(isRoot).each(BACKENDS)('CSI block volumes (needs root), %s backen
     },
     180_000,
   );
+
+  it.each([0, 20, 60, 120])('finishes when the agent is killed %d ms into its work', async (delayMs) => {
+    const volumeId = await create(`killed-${delayMs}`);
+    const { node } = await csi(1);
+    const request = await call(1, volumeId);
+    await node.nodeStageVolume(request);
+    const again = async (work: () => Promise<unknown>): Promise<void> => {
+      const first = work().catch(() => undefined);
+      await pause(delayMs);
+      await cluster.kill(1);
+      await first;
+      // As every caller does: the same call until it succeeds.
+      await eventually(work, 60_000, 200);
+    };
+    await again(async () => (await csi(1)).node.nodePublishVolume(request));
+    expect(await devices()).toHaveLength(1);
+    await write(request.targetPath, 'kept');
+    await again(async () => (await csi(1)).node.nodeUnpublishVolume(request));
+    expect(await devices()).toEqual([]);
+    await again(async () => (await csi(1)).node.nodeUnstageVolume(request));
+    await remove(volumeId);
+  });
 
   it('serves eight at once, each on its own device', async () => {
     const ids = await Promise.all(Array.from({ length: 8 }, (_, index) => create(`many-${index}`)));
