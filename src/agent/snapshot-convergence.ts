@@ -8,7 +8,7 @@ import { KeyedQueue } from '../kit/keyed-queue.ts';
 import type { Logger } from '../kit/logger.ts';
 import type { Problem } from '../model/volume-state.ts';
 import { type Backend, BackendError, type SnapshotEngine } from './backends/backend.ts';
-import { SNAPSHOT_TRANSITIONS, type SnapshotStep } from './snapshot-transitions.ts';
+import { nextSnapshotStep, type SnapshotStep } from './snapshot-transitions.ts';
 
 /** Waits after a step that failed, as for datasets. */
 const RETRY: BackoffPolicy = { firstMs: 100, factor: 4, longestMs: 10_000 };
@@ -33,6 +33,8 @@ interface Item {
   state: SnapshotReport['state'];
   /** Whether `state` was seen; while it was not, nothing may be concluded from it. */
   known: boolean;
+  /** Whether it was seen to be there under the present order. */
+  wasPresent: boolean;
   problem: Problem | null;
   running: boolean;
   /** Whether something happened during a run that the run may have missed. */
@@ -66,11 +68,11 @@ export class SnapshotConvergence {
       const before = this.#items.get(id);
       before?.cancelRetry();
       if (before?.running === true) {
-        Object.assign(before, { order, attempt: 0, again: true });
+        Object.assign(before, { order, wasPresent: false, attempt: 0, again: true });
         continue;
       }
       const item: Item = {
-        ...{ order, state: { kind: 'absent' }, known: false, problem: null },
+        ...{ order, state: { kind: 'absent' }, known: false, wasPresent: false, problem: null },
         ...{ running: false, again: false, attempt: 0, cancelRetry: () => undefined },
       };
       this.#items.set(id, item);
@@ -133,12 +135,12 @@ export class SnapshotConvergence {
       const engine = this.#options.backend.snapshots;
       if (engine === undefined) return this.#withoutEngine(id, item);
       await look(engine, id, item);
-      const step = SNAPSHOT_TRANSITIONS[order.want][item.state.kind];
+      const step = nextSnapshotStep(order.want, item.state.kind, item.wasPresent);
       if (step === 'nothing') return undefined;
       what = step;
       await this.#step(engine, id, item, order);
       await look(engine, id, item);
-      if (SNAPSHOT_TRANSITIONS[order.want][item.state.kind] === 'nothing') return undefined;
+      if (nextSnapshotStep(order.want, item.state.kind, item.wasPresent) === 'nothing') return undefined;
       throw new Error(`the snapshot is ${item.state.kind} as before`);
     } catch (error) {
       const problem = problemOf(error, what, id);
@@ -217,6 +219,7 @@ async function look(engine: SnapshotEngine, id: SnapshotId, item: Item): Promise
   item.known = false;
   const found = await engine.find(id);
   item.state = found === undefined ? { kind: 'absent' } : { kind: 'present', ...found };
+  item.wasPresent ||= found !== undefined;
   item.known = true;
 }
 

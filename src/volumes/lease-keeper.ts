@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { FlockerClient, FoundDatasets } from '../client/flocker-client.ts';
 import { type BackoffPolicy, backoffMs } from '../kit/backoff.ts';
 import type { Clock } from '../kit/clock.ts';
@@ -64,6 +65,8 @@ export class LeaseKeeper {
   constructor(options: LeaseKeeperOptions) {
     this.#options = options;
     this.#leaseMs = options.leaseSeconds * 1000;
+    // Every request listens to it while it is under way.
+    setMaxListeners(0, this.#stop.signal);
   }
 
   /** Counts a lease of an earlier process as perhaps ours; a wanted one is renewed first thing. */

@@ -103,6 +103,18 @@ function doEverything(cluster: ModelCluster, node: ModelNode, id: DatasetId): vo
   }
 }
 
+/** Found once: a node that had not read that its order was withdrawn took a snapshot anew that another node had destroyed. */
+const WITHDRAWN_UNREAD: readonly Step[] = [
+  { operation: 'join', node: 0, dataset: 0, settle: false },
+  { operation: 'join', node: 1, dataset: 0, settle: false },
+  { operation: 'create', node: 1, dataset: 0, settle: false },
+  { operation: 'snapshot', node: 0, dataset: 0, settle: true },
+  { operation: 'everything', node: 1, dataset: 0, settle: true },
+  { operation: 'removeSnapshot', node: 0, dataset: 0, settle: true },
+  { operation: 'everything', node: 0, dataset: 0, settle: false },
+  { operation: 'beginSnapshot', node: 1, dataset: 0, settle: false },
+];
+
 describe('a control service and its nodes, in any order of events', () => {
   it('never have two writers, destroy nothing unasked, remember what they said, and converge', async () => {
     await fc.assert(
@@ -122,7 +134,7 @@ describe('a control service and its nodes, in any order of events', () => {
         await cluster.restart();
         expect(await cluster.quiesce()).toEqual([]);
       }),
-      { numRuns: 1500 },
+      { numRuns: 1500, examples: [[[...WITHDRAWN_UNREAD]]] },
     );
   });
 });

@@ -1,4 +1,4 @@
-import { SNAPSHOT_TRANSITIONS, type SnapshotStep } from '../../src/agent/snapshot-transitions.ts';
+import { nextSnapshotStep, type SnapshotStep } from '../../src/agent/snapshot-transitions.ts';
 import type { ControlMessage, SnapshotOrder, SnapshotReport } from '../../src/api/agent-channel.ts';
 import type { DatasetId, NodeId, SnapshotId } from '../../src/kit/ids.ts';
 import type { ModelDisks } from './model-disks.ts';
@@ -17,6 +17,8 @@ export interface NodeSnapshotsParts {
 export class NodeSnapshots {
   readonly #parts: NodeSnapshotsParts;
   readonly #orders = new Map<SnapshotId, SnapshotOrder>();
+  /** Orders under which their snapshot was seen to be there. */
+  readonly #fulfilled = new WeakSet<SnapshotOrder>();
   readonly #running = new Map<SnapshotId, { readonly step: SnapshotStep; readonly dataset: DatasetId | undefined }>();
 
   constructor(parts: NodeSnapshotsParts) {
@@ -84,7 +86,9 @@ export class NodeSnapshots {
     const order = this.#orders.get(id);
     const { nodeId, pool, disks, isBusy } = this.#parts;
     if (order === undefined || this.#running.has(id)) return undefined;
-    const step = SNAPSHOT_TRANSITIONS[order.want][disks.snapshotIn(pool, id) === undefined ? 'absent' : 'present'];
+    const state = disks.snapshotIn(pool, id) === undefined ? 'absent' : 'present';
+    if (state === 'present') this.#fulfilled.add(order);
+    const step = nextSnapshotStep(order.want, state, this.#fulfilled.has(order));
     if (step === 'nothing') return undefined;
     if (order.want === 'destroyed') return step;
     const dataset = order.datasetId as DatasetId;

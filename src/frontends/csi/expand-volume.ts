@@ -1,3 +1,5 @@
+import { withDeadline } from '../../kit/deadline.ts';
+import type { DatasetId } from '../../kit/ids.ts';
 import { formatSize, roundUp } from '../../kit/sizes.ts';
 import { bytesIn, required } from './arguments.ts';
 import { stepOf, storageBytesFor } from './block-size.ts';
@@ -51,6 +53,21 @@ export async function growVolume(
   const storageBytes = access === 'block' ? storageBytesFor(sizeBytes) : sizeBytes;
   if (sizeBytes > volume.sizeBytes) await client.resizeDataset(volume.id, storageBytes, signal);
   // Also when it was asked for before: then that request was cut off.
-  const grownBytes = await client.waitUntilGrown(volume.id, storageBytes, signal);
-  return { access, sizeBytes: access === 'block' ? sizeBytes : grownBytes };
+  try {
+    const grownBytes = await client.waitUntilGrown(volume.id, storageBytes, signal);
+    return { access, sizeBytes: access === 'block' ? sizeBytes : grownBytes };
+  } catch (error) {
+    const problem = signal.aborted ? await problemOf(world, volume.id) : undefined;
+    if (problem === undefined) throw error;
+    throw new CsiError('FAILED_PRECONDITION', `volume ${volumeId} has not grown yet: ${problem}`, { cause: error });
+  }
+}
+
+/** Time to look what was in the way when the caller's time is over, milliseconds. */
+const LAST_LOOK_MS = 200;
+
+async function problemOf({ client, clock }: CsiWorld, id: DatasetId): Promise<string | undefined> {
+  const look = withDeadline(clock, LAST_LOOK_MS, 'a look', undefined, (soon) => client.inspectDataset(id, soon));
+  const found = await look.catch(() => undefined);
+  return (found?.growth ?? found?.problem)?.message;
 }

@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { parseDatasetId } from '../../kit/ids.ts';
 import { STATUS } from './csi-error.ts';
+import { VolumeCapability_AccessMode_Mode as Mode } from './generated/csi_pb.ts';
 import { CsiBench, mount, writable } from './testing/csi-bench.ts';
 
 const GIB = 1n << 30n;
@@ -172,7 +173,7 @@ describe('Node', () => {
       refusal('INVALID_ARGUMENT'),
     );
     await expect(
-      node.nodeStageVolume({ volumeId, stagingTargetPath, volumeCapability: mount(5) }),
+      node.nodeStageVolume({ volumeId, stagingTargetPath, volumeCapability: mount(Mode.MULTI_NODE_MULTI_WRITER) }),
     ).rejects.toMatchObject(refusal('INVALID_ARGUMENT', 'MULTI_NODE'));
     await bench.stopAgent();
     await bench.startAgent({ mounts: undefined as never });
@@ -208,7 +209,7 @@ describe('Node', () => {
     });
     await bench.stopAgent();
     const broken = () => Promise.reject(new TypeError('secret of the inside'));
-    await bench.startAgent({}, { inspectDataset: broken, findByName: broken } as object);
+    await bench.startAgent({}, { inspectDataset: broken, findByName: broken });
     await expect(bench.csi.controller.deleteVolume({ volumeId: randomUUID() })).rejects.toMatchObject({
       code: STATUS.INTERNAL,
       details: 'the node agent failed; its log says more',

@@ -15,9 +15,9 @@ export interface IncomingCall {
 /** Nobody waits for longer, whatever the caller allows: milliseconds. */
 const LONGEST_CALL_MS = 120_000;
 /** An answer takes a moment to arrive: the caller rather reads what it waited for than that its time is over. */
-const ANSWER_MS = 100;
+const ANSWER_MS = 300;
 /** Work that is out of time gets this long to say what it was waiting for, milliseconds. */
-const LAST_WORD_MS = 60;
+const LAST_WORD_MS = 250;
 
 /** Runs the work of calls under their deadlines, logs what comes of it, and makes every failure one of gRPC's. */
 export class CallRunner {

@@ -48,7 +48,7 @@ describe('Snapshots and clones', () => {
   it('lists snapshots by id, by volume and in pages', async () => {
     const [one, two] = [await bench.create('one'), await bench.create('two')];
     const ids = [await take(one, 'a'), await take(one, 'b'), await take(two, 'c')];
-    expect((await listed()).sort()).toEqual(ids.toSorted());
+    expect(new Set(await listed())).toEqual(new Set(ids));
     expect(await listed({ snapshotId: ids[0] })).toEqual([ids[0]]);
     expect(await listed({ snapshotId: 'none' })).toEqual([]);
     expect(await listed({ sourceVolumeId: two })).toEqual([ids[2]]);
