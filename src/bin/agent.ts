@@ -8,6 +8,7 @@ import { ControlLink } from '../agent/control-link.ts';
 import { Convergence } from '../agent/convergence.ts';
 import { readBootId, readEra } from '../agent/era.ts';
 import { BindTargets } from '../agent/host/bind-targets.ts';
+import { BlockTargets } from '../agent/host/block-targets.ts';
 import { DiskPlaces } from '../agent/host/disk-places.ts';
 import { loadKernel } from '../agent/host/kernel.ts';
 import { ReadOnlyViews } from '../agent/host/read-only-views.ts';
@@ -73,6 +74,7 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
     socketPath: config.csiSocketPath,
     pool: storage?.pool,
     mounts: kernel === undefined ? undefined : new BindTargets(kernel),
+    blocks: kernel === undefined ? undefined : new BlockTargets(kernel, clock),
     growsOnline: await growsMounted(),
   });
   // Last: whoever gets an answer here finds the other sockets too.

@@ -50,6 +50,8 @@ export const FLOCKER_ID_KEY = 'FLOCKER_ID';
 export const PROFILE_KEY = 'clusterhq:flocker:profile';
 /** Metadata key that asks for a filesystem (`ext4`, `xfs`); ours, Flocker's drivers ignore it. */
 export const FILESYSTEM_KEY = 'flocker:filesystem';
+/** Metadata key of a dataset that holds one file to be used as a block device: its size in bytes when it was made. */
+export const BLOCK_KEY = 'flocker:block';
 
 /** The name people use for a dataset, or undefined when it was made without one. */
 export function nameOf(metadata: Readonly<Record<string, string>>): string | undefined {

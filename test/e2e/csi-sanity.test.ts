@@ -29,15 +29,15 @@ async function findProgram(): Promise<string | undefined> {
 const why = program === undefined ? ' (skipped: no csi-sanity on the PATH or in CSI_SANITY; .ci/run installs it)' : '';
 
 describe.runIf(isRoot)(`csi-sanity, the upstream suite (needs root)${why}`, () => {
-  it.runIf(program !== undefined)(
-    'passes every spec that our capabilities enable',
-    async () => {
+  it.runIf(program !== undefined).each(['mount', 'block'])(
+    'passes every spec that our capabilities enable, with %s volumes',
+    async (access) => {
       const cluster = await UpCluster.start('--backend', 'loopback');
       try {
         const { csi } = await cluster.node(1);
         const at = (name: string): string => join(cluster.scratch.directory, name);
         const paths = [`-csi.mountdir=${at('sanity-mount')}`, `-csi.stagingdir=${at('sanity-staging')}`];
-        const args = [`-csi.endpoint=${csi}`, ...paths, '--ginkgo.no-color'];
+        const args = [`-csi.endpoint=${csi}`, ...paths, `-csi.testvolumeaccesstype=${access}`, '--ginkgo.no-color'];
         const { stdout } = await run(program ?? '', args, { timeout: TIMEOUT_MS, maxBuffer: 1 << 26 }).catch(
           (error: unknown) => error as { stdout: string },
         );

@@ -24,7 +24,7 @@ const FLAGS: ReadonlyMap<string, number> = new Map([
   ['relatime', 1 << 21],
   ['strictatime', 1 << 24],
 ]);
-const DIRECTORY_ONLY = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+export const DIRECTORY_ONLY = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 
 /**
  * Bind mounts at paths that others choose. A path is opened directory by directory and the mount is made on what was opened
@@ -96,8 +96,8 @@ export class BindTargets {
   }
 }
 
-/** The target without symbolic links on the way. */
-async function placeOf(target: string): Promise<string> {
+/** The target without symbolic links on the way. Fails with `no_parent` or `bad_target`. */
+export async function placeOf(target: string): Promise<string> {
   const parent = await realpath(dirname(target)).catch((error: unknown) => {
     if (errorCode(error) !== 'ENOENT') throw error;
     throw new CodedError('no_parent', `${dirname(target)} does not exist on this node; the caller has to make it`);
@@ -123,6 +123,7 @@ function openEntry(entry: string, place: string): number {
   }
 }
 
-function refused(place: string, problem: string): TargetError {
+/** Why nothing can be shown at a place. */
+export function refused(place: string, problem: string): TargetError {
   return new TargetError('bad_target', `${place} ${problem}`);
 }

@@ -16,6 +16,15 @@ export interface LoopDevice {
   close(): Promise<void>;
 }
 
+/** A {@link LoopDevice} that is bound to a file already. */
+export interface HeldLoopDevice extends LoopDevice {
+  readonly isReadOnly: boolean;
+  /** The device keeps its file after the last close, until it is let go. */
+  keep(): Promise<void>;
+  /** The device loses its file at the last close, which may be that of somebody else who has it open. */
+  letGo(): Promise<void>;
+}
+
 /** A loop device that has a file, and the file's present path as the kernel names it. */
 export interface BoundLoopDevice {
   readonly number: number;
@@ -25,9 +34,12 @@ export interface BoundLoopDevice {
 /** Major number of loop devices in the kernel's list of assigned numbers. */
 const LOOP_MAJOR = 7;
 const LOOP_CONFIGURE = 0x4c0a;
+const LOOP_CLR_FD = 0x4c01;
+const LOOP_SET_STATUS64 = 0x4c04;
 const LOOP_GET_STATUS64 = 0x4c05;
 const LOOP_SET_CAPACITY = 0x4c07;
 const LOOP_CTL_GET_FREE = 0x4c82;
+const LO_FLAGS_READ_ONLY = 1;
 const LO_FLAGS_AUTOCLEAR = 4;
 const LO_FLAGS_DIRECT_IO = 16;
 /** `struct loop_info64`, and where it and its flags lie in `struct loop_config` (`<linux/loop.h>`). */
@@ -54,14 +66,14 @@ export class LoopDevices {
    * With `directIo` the file's pages are not cached a second time; where the file's filesystem cannot do that, the
    * kernel falls back to buffered I/O by itself.
    */
-  attach(file: FileHandle, directIo: boolean): Promise<LoopDevice> {
-    return this.#attaching.run('attach', () => this.#attachNow(file, directIo));
+  attach(file: FileHandle, directIo: boolean, readOnly = false): Promise<LoopDevice> {
+    return this.#attaching.run('attach', () => this.#attachNow(file, directIo, readOnly));
   }
 
-  async #attachNow(file: FileHandle, directIo: boolean): Promise<LoopDevice> {
+  async #attachNow(file: FileHandle, directIo: boolean, readOnly: boolean): Promise<LoopDevice> {
     const config = Buffer.alloc(CONFIG_BYTES);
     config.writeUInt32LE(file.fd, 0);
-    const flags = LO_FLAGS_AUTOCLEAR | (directIo ? LO_FLAGS_DIRECT_IO : 0);
+    const flags = LO_FLAGS_AUTOCLEAR | (directIo ? LO_FLAGS_DIRECT_IO : 0) | (readOnly ? LO_FLAGS_READ_ONLY : 0);
     config.writeUInt32LE(flags, CONFIG_INFO_OFFSET + INFO_FLAGS_OFFSET);
     const control = await open('/dev/loop-control', constants.O_RDWR);
     try {
@@ -116,7 +128,7 @@ export class LoopDevices {
   }
 
   /** Holds the loop device if it is bound to that very file; undefined otherwise. */
-  async hold(number: number, file: FileIdentity): Promise<LoopDevice | undefined> {
+  async hold(number: number, file: FileIdentity): Promise<HeldLoopDevice | undefined> {
     const path = `/dev/loop${number}`;
     let device: FileHandle;
     try {
@@ -129,7 +141,7 @@ export class LoopDevices {
     try {
       await this.#kernel.ioctl(device.fd, LOOP_GET_STATUS64, status);
       const same = status.readBigUInt64LE(0) === file.dev && status.readBigUInt64LE(8) === file.ino;
-      if (same) return { path, close: () => device.close() };
+      if (same) return this.#held(path, device, status);
     } catch (error) {
       await device.close();
       if (errorCode(error) === 'ENXIO') return undefined;
@@ -137,6 +149,24 @@ export class LoopDevices {
     }
     await device.close();
     return undefined;
+  }
+
+  #held(path: string, device: FileHandle, status: Buffer): HeldLoopDevice {
+    const flags = status.readUInt32LE(INFO_FLAGS_OFFSET);
+    return {
+      path,
+      isReadOnly: (flags & LO_FLAGS_READ_ONLY) !== 0,
+      keep: async () => {
+        if ((flags & LO_FLAGS_AUTOCLEAR) === 0) return;
+        const kept = Buffer.from(status);
+        kept.writeUInt32LE(flags & ~LO_FLAGS_AUTOCLEAR, INFO_FLAGS_OFFSET);
+        await this.#kernel.ioctl(device.fd, LOOP_SET_STATUS64, kept);
+      },
+      letGo: async () => {
+        await this.#kernel.ioctl(device.fd, LOOP_CLR_FD, null);
+      },
+      close: () => device.close(),
+    };
   }
 }
 

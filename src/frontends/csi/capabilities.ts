@@ -4,8 +4,12 @@ import { VolumeCapability_AccessMode_Mode as Mode, type VolumeCapability } from 
 export const FILESYSTEMS = ['ext4', 'xfs'] as const;
 export type Filesystem = (typeof FILESYSTEMS)[number];
 
+/** A filesystem, or a block device without one. */
+export type Access = 'mount' | 'block';
+
 /** How a caller wants to use a volume, checked. */
 export interface Use {
+  readonly access: Access;
   readonly filesystem: Filesystem | undefined;
   readonly mountFlags: readonly string[];
   /** By its access mode, or because the flags say `ro`. */
@@ -29,8 +33,7 @@ export function capabilityProblem(capability: VolumeCapability): string | undefi
   if (accessMode === undefined || accessMode.mode === Mode.UNKNOWN) return 'the capability has no access mode';
   if (!SINGLE_NODE.has(accessMode.mode))
     return `access mode ${Mode[accessMode.mode] ?? accessMode.mode} needs a volume on several nodes at once, and a volume here is on one; use SINGLE_NODE_WRITER`;
-  if (accessType.case === 'block')
-    return 'volumes here have a filesystem; raw block volumes are not served. Use a mount capability';
+  if (accessType.case === 'block') return undefined;
   const { fsType, mountFlags, volumeMountGroup } = accessType.value;
   if (fsType !== '' && !isFilesystem(fsType))
     return `filesystem ${fsType} is not served; use ${FILESYSTEMS.join(' or ')}`;
@@ -51,10 +54,19 @@ export function useOf(capability: VolumeCapability | undefined, volume: string):
   const fsType = mount?.fsType ?? '';
   const mountFlags = mount?.mountFlags ?? [];
   return {
+    access: mount === undefined ? 'block' : 'mount',
     filesystem: isFilesystem(fsType) ? fsType : undefined,
     mountFlags,
     readOnly: capability.accessMode?.mode === Mode.SINGLE_NODE_READER_ONLY || mountFlags.includes('ro'),
   };
+}
+
+/** Why a volume with this access cannot be used with the other, or undefined when it is the same. */
+export function accessProblem(present: Access, wanted: Access): string | undefined {
+  if (present === wanted) return undefined;
+  return present === 'block'
+    ? 'it is a block volume; use a block capability'
+    : 'it has a filesystem and is no block volume; use a mount capability';
 }
 
 export function isFilesystem(text: string): text is Filesystem {

@@ -1,6 +1,7 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { parseNodeId } from '../../kit/ids.ts';
 import { MINIMUM_SIZE_BYTES } from '../../model/dataset.ts';
+import { blockBytesIn } from './block-size.ts';
 import { capabilityProblem } from './capabilities.ts';
 import type { CsiWorld } from './csi-world.ts';
 import type { GetCapacityRequest, GetCapacityResponseSchema } from './generated/csi_pb.ts';
@@ -29,9 +30,11 @@ export async function capacity(
     .filter((one) => profile === undefined || one.profiles.some(({ name }) => name === profile))
     .flatMap(({ figures }) => figures.available ?? []);
   if (rooms.length === 0) return none;
+  const isBlock = request.volumeCapabilities.some(({ accessType }) => accessType.case === 'block');
+  const [available, largest] = [rooms.reduce((sum, room) => sum + room, 0), Math.max(...rooms)];
   return {
-    availableCapacity: BigInt(rooms.reduce((sum, room) => sum + room, 0)),
-    maximumVolumeSize: BigInt(Math.max(...rooms)),
+    availableCapacity: BigInt(isBlock ? blockBytesIn(available) : available),
+    maximumVolumeSize: BigInt(isBlock ? blockBytesIn(largest) : largest),
     minimumVolumeSize: BigInt(MINIMUM_SIZE_BYTES),
   };
 }

@@ -1,6 +1,9 @@
+import type { SnapshotView } from '../../api/snapshots.ts';
 import { errorCode } from '../../kit/coded-error.ts';
-import { type DatasetId, type NodeId, parseSnapshotId, type SnapshotId } from '../../kit/ids.ts';
-import { FILESYSTEM_KEY, PROFILE_KEY } from '../../model/dataset.ts';
+import { type DatasetId, type NodeId, parseDatasetId, parseSnapshotId, type SnapshotId } from '../../kit/ids.ts';
+import { BLOCK_KEY, FILESYSTEM_KEY, PROFILE_KEY } from '../../model/dataset.ts';
+import { blockBytesIn, blockBytesOf, blockMetadata } from './block-size.ts';
+import { type Access, accessProblem } from './capabilities.ts';
 import type { ContentSource } from './content-source.ts';
 import { CsiError } from './csi-error.ts';
 import type { CsiWorld } from './csi-world.ts';
@@ -12,8 +15,11 @@ import type { VolumeWish } from './volume-wish.ts';
 export interface OpenedSource {
   readonly snapshotId: SnapshotId;
   readonly pool: string | undefined;
-  /** Bytes that a volume made from it has at least. */
+  readonly access: Access;
+  /** Bytes that a volume made from it has at least, as callers count them. */
   readonly sizeBytes: number;
+  /** Bytes that its dataset has at least. */
+  readonly storageBytes: number;
   readonly profile: string | undefined;
   readonly filesystem: string | undefined;
 }
@@ -31,43 +37,76 @@ export async function openSource(
   source: ContentSource,
   signal: AbortSignal,
 ): Promise<OpenedSource> {
-  const opened = await (source.kind === 'snapshot' ? openSnapshot : openVolume)(world, wish.name, source, signal);
-  if (wish.filesystem !== undefined && opened.filesystem !== undefined && wish.filesystem !== opened.filesystem)
+  return (source.kind === 'snapshot' ? openSnapshot : openVolume)(world, wish, source, signal);
+}
+
+/** A copy is what its source is. Fails with `INVALID_ARGUMENT`. */
+function requireLike(
+  { name, access, filesystem }: VolumeWish,
+  source: ContentSource,
+  present: Pick<OpenedSource, 'access' | 'filesystem'>,
+): void {
+  const refuse = (problem: string): never => {
     throw new CsiError(
       'INVALID_ARGUMENT',
-      `volume ${wish.name}: ${source.kind} ${source.id} has ${opened.filesystem}, and a copy cannot have ${wish.filesystem}`,
+      `volume ${name} cannot be made from ${source.kind} ${source.id}: ${problem}`,
     );
-  return opened;
+  };
+  const otherAccess = accessProblem(present.access, access);
+  if (otherAccess !== undefined) refuse(otherAccess);
+  if (filesystem !== undefined && present.filesystem !== undefined && filesystem !== present.filesystem)
+    refuse(`it has ${present.filesystem}, and a copy cannot have ${filesystem}`);
 }
 
 async function openSnapshot(
   { client }: CsiWorld,
-  name: string,
-  { id }: ContentSource,
+  wish: VolumeWish,
+  source: ContentSource,
   signal: AbortSignal,
 ): Promise<OpenedSource> {
+  const { id } = source;
   const snapshotId = parseSnapshotId(id);
   const [found] = snapshotId === undefined ? [] : await client.listSnapshots({ snapshotId }, signal);
   if (snapshotId === undefined || found === undefined || found.status === 'deleted' || found.status === 'deleting')
-    throw new CsiError('NOT_FOUND', `volume ${name}: there is no snapshot ${id} to make it from`);
-  return opened(snapshotId, await client.waitForSnapshot(snapshotId, signal));
+    throw new CsiError('NOT_FOUND', `volume ${wish.name}: there is no snapshot ${id} to make it from`);
+  const ready = await client.waitForSnapshot(snapshotId, signal);
+  const metadata = { ...(await blockOfOrigin(client, found, signal)), ...ready.metadata };
+  const result = opened(snapshotId, { ...ready, metadata });
+  requireLike(wish, source, result);
+  return result;
+}
+
+/** Snapshots that were not taken through CSI do not say what kind of volume they are of. */
+async function blockOfOrigin(
+  client: CsiWorld['client'],
+  { dataset_id, metadata, size }: SnapshotView,
+  signal: AbortSignal,
+): Promise<Record<string, string>> {
+  const origin = parseDatasetId(dataset_id);
+  if (metadata[BLOCK_KEY] !== undefined || origin === undefined) return {};
+  const found = await client.inspectDataset(origin, signal);
+  const wasBlock = found?.configuration.metadata[BLOCK_KEY] !== undefined;
+  return wasBlock ? blockMetadata(blockBytesIn(size ?? 0)) : {};
 }
 
 async function openVolume(
   world: CsiWorld,
-  name: string,
+  wish: VolumeWish,
   source: ContentSource,
   signal: AbortSignal,
 ): Promise<OpenedSource> {
   const { client } = world;
+  const { name } = wish;
   const volume = await findVolume(world, source.id, signal);
   if (volume === undefined)
     throw new CsiError('NOT_FOUND', `volume ${name}: there is no volume ${source.id} to make it from`);
+  requireLike(wish, source, volume);
   const { id: snapshotId } = await cloneSnapshot(client, name, source, signal);
   const metadata = {
     [CLONE_KEY]: name,
     ...(volume.profile === undefined ? {} : { [PROFILE_KEY]: volume.profile }),
     ...(volume.filesystem === undefined ? {} : { [FILESYSTEM_KEY]: volume.filesystem }),
+    ...blockMetadata(volume.access === 'block' ? volume.sizeBytes : undefined),
   };
   await client.createSnapshot({ datasetId: volume.id, snapshotId, metadata }, signal);
   return opened(snapshotId, await client.waitForSnapshot(snapshotId, signal));
@@ -77,10 +116,13 @@ function opened(
   snapshotId: SnapshotId,
   { pool, size, metadata }: Awaited<ReturnType<CsiWorld['client']['waitForSnapshot']>>,
 ): OpenedSource {
+  const blockBytes = blockBytesOf(metadata, size);
   return {
     snapshotId,
     pool: pool ?? undefined,
-    sizeBytes: size ?? 0,
+    access: blockBytes === undefined ? 'mount' : 'block',
+    sizeBytes: blockBytes ?? size ?? 0,
+    storageBytes: size ?? 0,
     profile: metadata[PROFILE_KEY],
     filesystem: metadata[FILESYSTEM_KEY],
   };

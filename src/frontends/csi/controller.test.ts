@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { VolumesBench } from '../../volumes/testing/volumes-bench.ts';
 import { STATUS } from './csi-error.ts';
 import { VolumeCapability_AccessMode_Mode as Mode } from './generated/csi_pb.ts';
-import { CsiBench, mount, writable } from './testing/csi-bench.ts';
+import { block, CsiBench, mount, writable } from './testing/csi-bench.ts';
 
 const GIB = 1n << 30n;
 const refusal = (code: keyof typeof STATUS, text = '') => ({
@@ -80,11 +80,12 @@ describe('Controller', () => {
     ['two filesystems', { volumeCapabilities: [writable([], 'ext4'), writable([], 'xfs')] }, 'INVALID_ARGUMENT', 'one'],
     ['many writers', { volumeCapabilities: [mount(Mode.MULTI_NODE_MULTI_WRITER)] }, 'INVALID_ARGUMENT', 'MULTI_NODE'],
     ['a bad flag', { volumeCapabilities: [writable(['exec,suid'])] }, 'INVALID_ARGUMENT', 'exec,suid'],
+    ['mount and block at once', { volumeCapabilities: [writable(), block()] }, 'INVALID_ARGUMENT', 'block'],
     [
-      'block',
-      { volumeCapabilities: [{ accessType: { case: 'block' as const, value: {} }, accessMode: { mode: 1 } }] },
+      'a block device for many',
+      { volumeCapabilities: [block(Mode.MULTI_NODE_MULTI_WRITER)] },
       'INVALID_ARGUMENT',
-      'block',
+      'MULTI',
     ],
     ['too little', { capacityRange: { limitBytes: 1024n } }, 'OUT_OF_RANGE', '64 MiB'],
     ['a negative size', { capacityRange: { requiredBytes: -1n } }, 'OUT_OF_RANGE', '-1'],

@@ -1,5 +1,5 @@
 import { required } from './arguments.ts';
-import { capabilityProblem } from './capabilities.ts';
+import { accessProblem, capabilityProblem, useOf } from './capabilities.ts';
 import { capacity } from './capacity.ts';
 import { createVolume } from './create-volume.ts';
 import { CsiError } from './csi-error.ts';
@@ -49,10 +49,10 @@ export function controllerService(world: CsiWorld): Handlers<typeof Controller> 
     },
     controllerGetVolume: ({ volumeId }, signal) => getVolume(world, volumeId, signal),
     getCapacity: (request, signal) => capacity(world, request, signal),
-    controllerExpandVolume: async (request, signal) => ({
-      capacityBytes: BigInt(await expandVolume(world, request, signal)),
-      nodeExpansionRequired: false,
-    }),
+    controllerExpandVolume: async (request, signal) => {
+      const { access, sizeBytes } = await expandVolume(world, request, signal);
+      return { capacityBytes: BigInt(sizeBytes), nodeExpansionRequired: access === 'block' };
+    },
     createSnapshot: async (request, signal) => ({ snapshot: await createSnapshot(world, request, signal) }),
     deleteSnapshot: async ({ snapshotId }, signal) => {
       await deleteSnapshot(world, snapshotId, signal);
@@ -78,7 +78,8 @@ async function validate(
   const problems = volumeCapabilities.flatMap((capability) => {
     const fsType = capability.accessType.case === 'mount' ? capability.accessType.value.fsType : '';
     const otherFilesystem = fsType !== '' && volume.filesystem !== undefined && fsType !== volume.filesystem;
-    return capabilityProblem(capability) ?? (otherFilesystem ? `it has ${volume.filesystem}, not ${fsType}` : []);
+    const problem = capabilityProblem(capability) ?? accessProblem(volume.access, useOf(capability, volumeId).access);
+    return problem ?? (otherFilesystem ? `it has ${volume.filesystem}, not ${fsType}` : []);
   });
   const { profile } = parseParameters(parameters, volumeId);
   if (profile !== undefined && profile !== volume.profile)

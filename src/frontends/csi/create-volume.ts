@@ -4,6 +4,8 @@ import { errorCode } from '../../kit/coded-error.ts';
 import { type DatasetId, newDatasetId } from '../../kit/ids.ts';
 import { formatSize } from '../../kit/sizes.ts';
 import { FILESYSTEM_KEY, FLOCKER_ID_KEY, NAME_KEY, PROFILE_KEY } from '../../model/dataset.ts';
+import { blockMetadata, storageBytesFor } from './block-size.ts';
+import { accessProblem } from './capabilities.ts';
 import { finishClone, type OpenedSource, openSource } from './clone.ts';
 import { sameSource, sourceMessage, sourceMetadata } from './content-source.ts';
 import { CsiError } from './csi-error.ts';
@@ -58,15 +60,18 @@ async function made(
   const opened = wish.source === undefined ? undefined : await openSource(world, wish, wish.source, signal);
   const place = await choosePlace(world, wish.topology, opened?.pool, signal);
   const sizeBytes = sizeFor(wish, opened);
+  const isBlock = wish.access === 'block';
+  const storageBytes = Math.max(isBlock ? storageBytesFor(sizeBytes) : sizeBytes, opened?.storageBytes ?? 0);
   const dataset: NewDataset = {
     primary: place.nodeId,
     datasetId: newDatasetId(newUuid),
-    maximumSizeBytes: sizeBytes,
+    maximumSizeBytes: storageBytes,
     metadata: {
       [NAME_KEY]: wish.name,
       [FLOCKER_ID_KEY]: wish.name,
       ...optional(PROFILE_KEY, wish.profile ?? opened?.profile),
       ...optional(FILESYSTEM_KEY, wish.filesystem ?? opened?.filesystem),
+      ...blockMetadata(isBlock ? sizeBytes : undefined),
       ...sourceMetadata(wish.source),
     },
     ...(opened === undefined ? {} : { sourceSnapshot: opened.snapshotId }),
@@ -93,6 +98,8 @@ async function existing(
   };
   const { smallestBytes, largestBytes, profile, filesystem, source } = wish;
   const { sizeBytes } = volume;
+  const otherAccess = accessProblem(volume.access, wish.access);
+  if (otherAccess !== undefined) refuse(`and ${otherAccess}`);
   if (sizeBytes < smallestBytes || (largestBytes !== undefined && sizeBytes > largestBytes))
     refuse(`with ${formatSize(sizeBytes)}, which is not in the range that was asked for`);
   if (profile !== undefined && profile !== volume.profile)

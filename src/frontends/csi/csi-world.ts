@@ -19,6 +19,21 @@ export interface BindMounts {
   isMounted(target: string): Promise<boolean>;
 }
 
+/** Block volumes on this machine: a file in the volume's directory, and loop devices that show it. */
+export interface BlockMounts {
+  /** Makes the file of the volume in `directory`, or grows it, and lets devices that have it see that. Never shrinks it. */
+  prepare(directory: string, sizeBytes: number): Promise<void>;
+  /** Shows the volume in `directory` at `target`, a file that is made unless it is an empty one. Again is fine. */
+  show(directory: string, target: string, readOnly: boolean): Promise<void>;
+  /** Ends what is shown at `target` and removes the file if it is empty. One that is not there is fine. */
+  hide(target: string): Promise<void>;
+  /** Lets go of all devices but those of the kinds to keep. Resolves with the paths of those that somebody has open. */
+  detach(directory: string, keep: ReadonlySet<DeviceKind>, signal: AbortSignal): Promise<readonly string[]>;
+}
+
+/** A volume has one device of each kind at most. */
+export type DeviceKind = 'writable' | 'readOnly';
+
 /** What the CSI services work with. */
 export interface CsiWorld {
   readonly client: FlockerClient & StorageClient;
@@ -29,6 +44,8 @@ export interface CsiWorld {
   readonly pool: string | undefined;
   /** Without, NodePublishVolume is refused. */
   readonly mounts: BindMounts | undefined;
+  /** Without, block volumes are not staged here. */
+  readonly blocks: BlockMounts | undefined;
   /** Whether a mounted filesystem can grow here: ext4 wants CAP_SYS_RESOURCE for it. */
   readonly growsOnline: boolean;
   readonly version: string;

@@ -1,19 +1,27 @@
 import { withDeadline } from '../../kit/deadline.ts';
 import type { DatasetId } from '../../kit/ids.ts';
 import { formatSize, roundUp } from '../../kit/sizes.ts';
-import { SIZE_STEP_BYTES } from '../../model/dataset.ts';
 import { bytesIn, required } from './arguments.ts';
+import { stepOf, storageBytesFor } from './block-size.ts';
+import type { Access } from './capabilities.ts';
 import { CsiError } from './csi-error.ts';
 import type { CsiWorld } from './csi-world.ts';
 import { requireVolume } from './find-volume.ts';
 import type { CapacityRange, ControllerExpandVolumeRequest } from './generated/csi_pb.ts';
 
-/** ControllerExpandVolume; resolves with the real size in bytes. */
+/** A volume that is large enough. */
+interface GrownVolume {
+  readonly access: Access;
+  /** Bytes, as callers count them. */
+  readonly sizeBytes: number;
+}
+
+/** ControllerExpandVolume; what is left to do is on the node that has a block volume. */
 export async function expandVolume(
   world: CsiWorld,
   request: ControllerExpandVolumeRequest,
   signal: AbortSignal,
-): Promise<number> {
+): Promise<GrownVolume> {
   const volumeId = required(request.volumeId, 'volume_id');
   if (request.capacityRange === undefined)
     throw new CsiError('INVALID_ARGUMENT', `volume ${volumeId}: the request has no capacity_range`);
@@ -21,7 +29,7 @@ export async function expandVolume(
 }
 
 /**
- * Grows a volume, its filesystem included, and resolves with its real size in bytes. One that is large enough stays as it is;
+ * Grows a volume, its filesystem included; the device of a block volume is yet to see it. One that is large enough stays as it is;
  * so does any when no range is given.
  */
 export async function growVolume(
@@ -29,22 +37,25 @@ export async function growVolume(
   volumeId: string,
   range: CapacityRange | undefined,
   signal: AbortSignal,
-): Promise<number> {
+): Promise<GrownVolume> {
   const { client } = world;
   const requiredBytes = bytesIn(range?.requiredBytes ?? 0n, 'required_bytes');
   const limitBytes = bytesIn(range?.limitBytes ?? 0n, 'limit_bytes');
   const volume = await requireVolume(world, volumeId, signal);
-  const sizeBytes = Math.max(roundUp(requiredBytes, SIZE_STEP_BYTES), volume.sizeBytes);
+  const sizeBytes = Math.max(roundUp(requiredBytes, stepOf(volume.access)), volume.sizeBytes);
   if (limitBytes !== 0 && sizeBytes > limitBytes)
     throw new CsiError(
       'OUT_OF_RANGE',
       `volume ${volumeId} has ${formatSize(volume.sizeBytes)} and cannot have between ${requiredBytes} and ${limitBytes} bytes: ` +
-        `a volume only grows, in steps of ${SIZE_STEP_BYTES} bytes`,
+        `a volume only grows, in steps of ${stepOf(volume.access)} bytes`,
     );
-  if (sizeBytes > volume.sizeBytes) await client.resizeDataset(volume.id, sizeBytes, signal);
+  const { access } = volume;
+  const storageBytes = access === 'block' ? storageBytesFor(sizeBytes) : sizeBytes;
+  if (sizeBytes > volume.sizeBytes) await client.resizeDataset(volume.id, storageBytes, signal);
   // Also when it was asked for before: then that request was cut off.
   try {
-    return await client.waitUntilGrown(volume.id, sizeBytes, signal);
+    const grownBytes = await client.waitUntilGrown(volume.id, storageBytes, signal);
+    return { access, sizeBytes: access === 'block' ? sizeBytes : grownBytes };
   } catch (error) {
     const problem = signal.aborted ? await problemOf(world, volume.id) : undefined;
     if (problem === undefined) throw error;

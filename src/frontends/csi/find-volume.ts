@@ -2,6 +2,8 @@ import type { DatasetConfiguration } from '../../api/datasets.ts';
 import type { DatasetInspection } from '../../api/inspection.ts';
 import { type DatasetId, type NodeId, parseDatasetId, parseNodeId } from '../../kit/ids.ts';
 import { DEFAULT_SIZE_BYTES, FILESYSTEM_KEY, nameOf, PROFILE_KEY } from '../../model/dataset.ts';
+import { blockBytesOf } from './block-size.ts';
+import type { Access } from './capabilities.ts';
 import { type ContentSource, sourceIn } from './content-source.ts';
 import { CsiError } from './csi-error.ts';
 import type { CsiWorld } from './csi-world.ts';
@@ -12,6 +14,8 @@ export interface FoundVolume {
   /** Undefined for a dataset that was made without one. */
   readonly name: string | undefined;
   readonly primary: NodeId | undefined;
+  readonly access: Access;
+  /** As callers count it, bytes: of a block volume the size of the device. */
   readonly sizeBytes: number;
   readonly profile: string | undefined;
   readonly filesystem: string | undefined;
@@ -71,13 +75,15 @@ export function foundVolume(
 ): FoundVolume {
   const { dataset_id, metadata, primary, maximum_size } = configuration;
   const id = parseDatasetId(dataset_id);
+  const blockBytes = blockBytesOf(metadata, maximum_size);
   if (id === undefined)
     throw new CsiError('FAILED_PRECONDITION', `the volume has the id ${dataset_id}, which is no UUIDv4`);
   return {
     id,
     name: nameOf(metadata),
     primary: parseNodeId(primary),
-    sizeBytes: maximum_size ?? DEFAULT_SIZE_BYTES,
+    access: blockBytes === undefined ? 'mount' : 'block',
+    sizeBytes: blockBytes ?? maximum_size ?? DEFAULT_SIZE_BYTES,
     profile: metadata[PROFILE_KEY],
     filesystem: metadata[FILESYSTEM_KEY],
     source: sourceIn(metadata),

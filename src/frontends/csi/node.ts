@@ -13,7 +13,7 @@ import {
 } from './generated/csi_pb.ts';
 import type { Handlers } from './grpc-service.ts';
 import { publishTarget, unpublishTarget } from './publish-target.ts';
-import { stageVolume, unstageVolume } from './stage-volume.ts';
+import { requireBlocks, stageVolume, unstageVolume } from './stage-volume.ts';
 import { type Stage, Stages } from './stages.ts';
 import { segmentsOf } from './topology.ts';
 
@@ -51,12 +51,17 @@ export function nodeService(world: CsiWorld, stages: Stages): Handlers<typeof No
     },
     nodeGetVolumeStats: async (request, signal) => {
       const stage = await shownAt(world, stages, request, signal);
+      const { blockBytes } = stage;
+      if (blockBytes !== undefined)
+        return { usage: [{ unit: Unit.BYTES, total: BigInt(blockBytes) }], volumeCondition: conditionOf(world, stage) };
       return { ...(await usageOf(stage, looks)), volumeCondition: conditionOf(world, stage) };
     },
     nodeExpandVolume: async (request, signal) => {
-      const { datasetId } = await shownAt(world, stages, request, signal);
-      // Nothing is left to do after ControllerExpandVolume; callers that know no controller grow a volume this way.
-      return { capacityBytes: BigInt(await growVolume(world, datasetId, request.capacityRange, signal)) };
+      const { name, datasetId } = await shownAt(world, stages, request, signal);
+      // Nothing is left to do for a filesystem after ControllerExpandVolume; callers that know no controller grow it this way.
+      const { access, sizeBytes } = await growVolume(world, datasetId, request.capacityRange, signal);
+      if (access === 'block') await growDevices(world, stages, { name, sizeBytes }, signal);
+      return { capacityBytes: BigInt(sizeBytes) };
     },
   };
 }
@@ -99,6 +104,21 @@ function usageOf({ path }: Stage, looks: Map<string, Promise<Usage>>): Promise<U
     .finally(() => looks.delete(path));
   looks.set(path, look);
   return look;
+}
+
+/** Lets the devices of a block volume see that there is more room. */
+async function growDevices(
+  world: CsiWorld,
+  stages: Stages,
+  { name, sizeBytes }: { readonly name: string; readonly sizeBytes: number },
+  signal: AbortSignal,
+): Promise<void> {
+  await stages.serially(name, signal, async () => {
+    const stage = stages.find(name);
+    if (stage === undefined) return;
+    await requireBlocks(world, name).prepare(stage.path, sizeBytes);
+    await stages.keep(stage, { blockBytes: sizeBytes });
+  });
 }
 
 function conditionOf({ volumes }: CsiWorld, { name, datasetId }: Stage): { abnormal: boolean; message: string } {

@@ -3,10 +3,11 @@ import { plainPath, targetProblem } from '../../kit/mount-target.ts';
 import { required } from './arguments.ts';
 import { useOf } from './capabilities.ts';
 import { CsiError } from './csi-error.ts';
-import type { BindMounts, CsiWorld } from './csi-world.ts';
+import type { BindMounts, CsiWorld, DeviceKind } from './csi-world.ts';
 import type { NodePublishVolumeRequest, NodeUnpublishVolumeRequest } from './generated/csi_pb.ts';
 import { READ_ONLY_CONTEXT } from './publish-volume.ts';
-import type { Stages, Target } from './stages.ts';
+import { requireAccess, requireBlocks } from './stage-volume.ts';
+import { accessOf, type Stages, type Target } from './stages.ts';
 
 /** Flags that say how a mount is anyway, or are told by {@link Target.readOnly}. */
 const NOT_SET: ReadonlySet<string> = new Set(['ro', 'rw', 'defaults']);
@@ -39,6 +40,7 @@ export async function publishTarget(
         'FAILED_PRECONDITION',
         `volume ${volumeId} is not staged at ${staging} on this node; stage it first`,
       );
+    requireAccess(accessOf(stage), use.access, volumeId);
     const owner = stages.owner(path);
     if (owner !== undefined && owner !== stage.name)
       throw new CsiError('ALREADY_EXISTS', `volume ${owner} is published at ${path}, and not ${volumeId}`);
@@ -50,8 +52,11 @@ export async function publishTarget(
           `${present.flags.length === 0 ? '' : ` with ${present.flags.join(', ')}`}; unpublish it first to change that`,
       );
     if (present === undefined) await stages.keep(stage, { targets: [...stage.targets, target] });
-    const shown = new Set([...flags, ...(readOnly ? ['ro'] : [])]);
-    await mounts.bind(stage.path, path, shown).catch((error: unknown) => {
+    const show =
+      use.access === 'block'
+        ? requireBlocks(world, volumeId).show(stage.path, path, readOnly)
+        : mounts.bind(stage.path, path, new Set([...flags, ...(readOnly ? ['ro'] : [])]));
+    await show.catch((error: unknown) => {
       throw mountError(volumeId, path, error);
     });
   });
@@ -78,11 +83,21 @@ export async function unpublishTarget(
           `what is mounted at ${path} is not volume ${volumeId}; it is left alone`,
         );
     }
-    await mounts.unbind(path).catch((error: unknown) => {
+    const isBlock = stage !== undefined && accessOf(stage) === 'block';
+    const hide = async (): Promise<void> => {
+      if (isBlock || !isOurs) await world.blocks?.hide(path);
+      if (!isBlock) await mounts.unbind(path);
+    };
+    await hide().catch((error: unknown) => {
       throw mountError(volumeId, path, error);
     });
-    if (stage !== undefined && isOurs)
-      await stages.keep(stage, { targets: stage.targets.filter((one) => one.path !== path) });
+    const rest = stage?.targets.filter((one) => one.path !== path) ?? [];
+    if (isBlock) {
+      const kept = new Set(rest.map((one): DeviceKind => (one.readOnly ? 'readOnly' : 'writable')));
+      // One that somebody has opened by another path goes with its last close; unstaging waits for that.
+      await requireBlocks(world, volumeId).detach(stage.path, kept, signal);
+    }
+    if (stage !== undefined && isOurs) await stages.keep(stage, { targets: rest });
   });
 }
 

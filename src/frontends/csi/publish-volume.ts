@@ -2,7 +2,7 @@ import { errorCode } from '../../kit/coded-error.ts';
 import { orAbort } from '../../kit/deadline.ts';
 import { type DatasetId, type NodeId, parseDatasetId } from '../../kit/ids.ts';
 import { nodeIn, required } from './arguments.ts';
-import { useOf } from './capabilities.ts';
+import { accessProblem, useOf } from './capabilities.ts';
 import { CsiError } from './csi-error.ts';
 import type { CsiWorld } from './csi-world.ts';
 import { findVolume, requireVolume } from './find-volume.ts';
@@ -24,6 +24,8 @@ export async function publishVolume(
   const use = useOf(request.volumeCapability, volumeId);
   const readOnly = request.readonly || use.readOnly;
   const volume = await requireVolume(world, volumeId, signal);
+  const otherAccess = accessProblem(volume.access, use.access);
+  if (otherAccess !== undefined) throw new CsiError('INVALID_ARGUMENT', `volume ${volumeId}: ${otherAccess}`);
   const nodeId = await requireNode(world, node, signal);
   const leases = await readLeases(client, signal);
   const present = leases.publication(volume.id);

@@ -6,6 +6,7 @@ import { parseDatasetId, parseSnapshotId } from '../../kit/ids.ts';
 import { FILESYSTEM_KEY, NAME_KEY, PROFILE_KEY } from '../../model/dataset.ts';
 import { checkName } from '../../volumes/volume-spec.ts';
 import { required } from './arguments.ts';
+import { blockBytesOf, blockMetadata } from './block-size.ts';
 import { CLONE_KEY } from './clone.ts';
 import { CsiError } from './csi-error.ts';
 import type { CsiWorld } from './csi-world.ts';
@@ -45,6 +46,7 @@ export async function createSnapshot(
       // A volume made from it is to be like the one it was taken of, which may be gone by then.
       ...(volume.profile === undefined ? {} : { [PROFILE_KEY]: volume.profile }),
       ...(volume.filesystem === undefined ? {} : { [FILESYSTEM_KEY]: volume.filesystem }),
+      ...blockMetadata(volume.access === 'block' ? volume.sizeBytes : undefined),
     };
     await client.createSnapshot({ datasetId: volume.id, snapshotId: id, metadata }, signal).catch((error: unknown) => {
       if (errorCode(error) === 'id_in_use') refuse('another name');
@@ -89,11 +91,11 @@ function isShown({ status, metadata, taken }: SnapshotView): boolean {
   return status === 'ready' && taken !== null && metadata[CLONE_KEY] === undefined;
 }
 
-function snapshotMessage({ snapshot_id, dataset_id, size, taken, status }: SnapshotView): SnapshotMessage {
+function snapshotMessage({ snapshot_id, dataset_id, metadata, size, taken, status }: SnapshotView): SnapshotMessage {
   return {
     snapshotId: snapshot_id,
     sourceVolumeId: dataset_id,
-    sizeBytes: BigInt(size ?? 0),
+    sizeBytes: BigInt(blockBytesOf(metadata, size) ?? size ?? 0),
     readyToUse: status === 'ready',
     ...(taken === null ? {} : { creationTime: timestampFromDate(new Date(taken)) }),
   };

@@ -5,12 +5,12 @@ import { parseSizeBytes, roundUp } from '../../kit/sizes.ts';
 import { SIZE_STEP_BYTES } from '../../model/dataset.ts';
 import { checkName, type VolumeSpec } from '../../volumes/volume-spec.ts';
 import { required } from './arguments.ts';
-import { type Filesystem, useOf } from './capabilities.ts';
+import { type Access, accessProblem, type Filesystem, type Use, useOf } from './capabilities.ts';
 import { CsiError } from './csi-error.ts';
-import { CSI_PREFIX, type CsiWorld } from './csi-world.ts';
+import { type BlockMounts, CSI_PREFIX, type CsiWorld } from './csi-world.ts';
 import { findVolume } from './find-volume.ts';
 import type { NodeStageVolumeRequest, NodeUnstageVolumeRequest } from './generated/csi_pb.ts';
-import { type Stage, type Stages, textOf } from './stages.ts';
+import { accessOf, type Stage, type Stages, textOf } from './stages.ts';
 import { parseParameters } from './volume-wish.ts';
 
 /** What statfs(2) calls the filesystems that a caller may ask for. */
@@ -34,12 +34,13 @@ export async function stageVolume(
   const volumeId = required(request.volumeId, 'volume_id');
   const staging = plainPath(required(request.stagingTargetPath, 'staging_target_path'));
   const use = useOf(request.volumeCapability, volumeId);
-  const wanted = await lookUp(world, stages, volumeId, request.volumeContext, use.filesystem, signal);
+  const wanted = await lookUp(world, stages, volumeId, request.volumeContext, use, signal);
   const { name } = wanted.spec;
   await stages.serially(name, signal, async () => {
     const present = stages.find(name);
     // Its lease is ours: nothing has to be asked, so that a repeated call works while the control service is away.
     if (present !== undefined && world.volumes.heldPath(name) !== undefined) {
+      requireAccess(accessOf(present), use.access, volumeId);
       await requireFilesystem(present.path, volumeId, use.filesystem);
       if (!present.stagings.includes(staging)) await stages.keep(present, { stagings: [...present.stagings, staging] });
       return;
@@ -52,8 +53,10 @@ export async function stageVolume(
           `there is no volume ${volumeId}: the name ${name} belongs to ${datasetId} by now`,
         );
       await requireFilesystem(path, volumeId, use.filesystem);
+      const { blockBytes } = wanted;
+      if (blockBytes !== undefined) await requireBlocks(world, volumeId).prepare(path, blockBytes);
       const { stagings = [], targets = [] } = present ?? {};
-      return textOf({ stagings: [...new Set([...stagings, staging])], targets });
+      return textOf({ stagings: [...new Set([...stagings, staging])], targets, ...optionalBlock(blockBytes) });
     });
   });
 }
@@ -79,6 +82,7 @@ export async function unstageVolume(
     const shown = await mountedTargets(world, stage);
     if (shown.length > 0)
       throw new CsiError('FAILED_PRECONDITION', `volume ${volumeId} is still published at ${shown.join(', ')}`);
+    if (accessOf(stage) === 'block') await detachAll(world, stage, signal);
     const through = await world.holders.release(`${CSI_PREFIX}${name}`, RELEASE_TIMEOUT_MS);
     if (!through) world.logger.warn({ volume: name }, 'a volume is unstaged, and giving up its lease goes on');
   });
@@ -90,10 +94,34 @@ async function mountedTargets({ mounts }: CsiWorld, { targets }: Stage): Promise
   return shown;
 }
 
+/** While a device has the file, the volume cannot leave this node, so it is not let go before that. */
+async function detachAll(world: CsiWorld, { name, path }: Stage, signal: AbortSignal): Promise<void> {
+  const open = await requireBlocks(world, name).detach(path, new Set(), signal);
+  if (open.length > 0)
+    throw new CsiError(
+      'FAILED_PRECONDITION',
+      `volume ${name}: something on this node still has ${open.join(' and ')} open; end that first`,
+    );
+}
+
+/** What block volumes need; fails with `FAILED_PRECONDITION` without. */
+export function requireBlocks({ blocks }: CsiWorld, volumeId: string): BlockMounts {
+  if (blocks !== undefined) return blocks;
+  throw new CsiError('FAILED_PRECONDITION', `volume ${volumeId}: the node agent has to run as root for block volumes`);
+}
+
+/** Fails with `FAILED_PRECONDITION` when a volume is not of the kind that is asked for. */
+export function requireAccess(present: Access, wanted: Access, volumeId: string): void {
+  const problem = accessProblem(present, wanted);
+  if (problem !== undefined) throw new CsiError('FAILED_PRECONDITION', `volume ${volumeId}: ${problem}`);
+}
+
 interface Wanted {
   readonly spec: VolumeSpec;
   /** Undefined when the volume is to be made, or any of the name will do. */
   readonly datasetId: Stage['datasetId'] | undefined;
+  /** Size of a block volume. */
+  readonly blockBytes: number | undefined;
 }
 
 /**
@@ -105,25 +133,37 @@ async function lookUp(
   stages: Stages,
   volumeId: string,
   context: Readonly<Record<string, string>>,
-  filesystem: Filesystem | undefined,
+  { access, filesystem }: Use,
   signal: AbortSignal,
 ): Promise<Wanted> {
   const { create, sizeBytes, ...options } = parseContext(context, volumeId);
   const staged = stages.find(volumeId);
   if (staged !== undefined && world.volumes.heldPath(staged.name) !== undefined)
-    return { spec: { name: staged.name, create: 'never', mode: 'rw' }, datasetId: staged.datasetId };
+    return {
+      spec: { name: staged.name, create: 'never', mode: 'rw' },
+      datasetId: staged.datasetId,
+      blockBytes: staged.blockBytes,
+    };
   const found = await findVolume(world, volumeId, signal);
   if (found?.name === undefined && found !== undefined)
     throw new CsiError(
       'FAILED_PRECONDITION',
       `volume ${volumeId} has no name in its metadata, and holders are known by names; make volumes with a name`,
     );
-  if (found?.name !== undefined)
-    return { spec: { name: found.name, create: 'never', mode: 'rw' }, datasetId: found.id };
+  if (found?.name !== undefined) {
+    requireAccess(found.access, access, volumeId);
+    const blockBytes = access === 'block' ? found.sizeBytes : undefined;
+    return { spec: { name: found.name, create: 'never', mode: 'rw' }, datasetId: found.id, blockBytes };
+  }
   if (create === 'never')
     throw new CsiError(
       'NOT_FOUND',
       `there is no volume ${volumeId}; create=auto in its volume context would have one of this name made`,
+    );
+  if (access === 'block')
+    throw new CsiError(
+      'INVALID_ARGUMENT',
+      `volume ${volumeId}: create=auto makes volumes with a filesystem; make a block volume with CreateVolume`,
     );
   try {
     checkName(volumeId);
@@ -135,7 +175,7 @@ async function lookUp(
     ...(options.profile === undefined ? {} : { profile: options.profile }),
     ...optionalFilesystem(options.filesystem ?? filesystem),
   };
-  return { spec: { name: volumeId, create: 'auto', mode: 'rw', ...wish }, datasetId: undefined };
+  return { spec: { name: volumeId, create: 'auto', mode: 'rw', ...wish }, datasetId: undefined, blockBytes: undefined };
 }
 
 interface Context {
@@ -170,6 +210,10 @@ async function requireFilesystem(path: string, volumeId: string, wanted: Filesys
   const present = MAGIC.get((await statfs(path)).type) ?? 'another filesystem';
   if (present !== wanted)
     throw new CsiError('FAILED_PRECONDITION', `volume ${volumeId} has ${present}, and ${wanted} was asked for`);
+}
+
+function optionalBlock(blockBytes: number | undefined): { blockBytes?: number } {
+  return blockBytes === undefined ? {} : { blockBytes };
 }
 
 function optionalFilesystem(filesystem: Filesystem | undefined): { filesystem?: Filesystem } {

@@ -4,10 +4,15 @@ import type { DatasetId } from '../../kit/ids.ts';
 import { KeyedQueue } from '../../kit/keyed-queue.ts';
 import { plainPath } from '../../kit/mount-target.ts';
 import type { Holding } from '../../volumes/holding.ts';
+import type { Access } from './capabilities.ts';
 import { CSI_PREFIX, type CsiWorld } from './csi-world.ts';
 
 const Target = Type.Object({ path: Type.String(), readOnly: Type.Boolean(), flags: Type.Array(Type.String()) });
-const StageNote = Type.Object({ stagings: Type.Array(Type.String()), targets: Type.Array(Target) });
+const StageNote = Type.Object({
+  stagings: Type.Array(Type.String()),
+  targets: Type.Array(Target),
+  blockBytes: Type.Optional(Type.Integer()),
+});
 const stageNote = Compile(StageNote);
 
 /** Where a volume is shown, and how. */
@@ -16,6 +21,8 @@ export type Target = Readonly<Static<typeof Target>>;
 export interface StageNote {
   readonly stagings: readonly string[];
   readonly targets: readonly Target[];
+  /** Size of a block volume's device; absent when the volume has a filesystem. */
+  readonly blockBytes?: number;
 }
 
 /** A volume that is staged on this node: it is mounted and stays, also through restarts of the node agent. */
@@ -91,8 +98,13 @@ export class Stages {
 }
 
 /** The text to keep with a holder. */
-export function textOf({ stagings, targets }: StageNote): string {
-  return JSON.stringify({ stagings, targets });
+export function textOf({ stagings, targets, blockBytes }: StageNote): string {
+  return JSON.stringify({ stagings, targets, blockBytes });
+}
+
+/** How a staged volume can be used. */
+export function accessOf({ blockBytes }: StageNote): Access {
+  return blockBytes === undefined ? 'mount' : 'block';
 }
 
 function parsed(text: string): StageNote {

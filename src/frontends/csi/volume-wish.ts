@@ -1,9 +1,10 @@
 import { errorText } from '../../kit/coded-error.ts';
 import { formatSize, roundUp } from '../../kit/sizes.ts';
-import { DEFAULT_SIZE_BYTES, MINIMUM_SIZE_BYTES, SIZE_STEP_BYTES } from '../../model/dataset.ts';
+import { DEFAULT_SIZE_BYTES, MINIMUM_SIZE_BYTES } from '../../model/dataset.ts';
 import { checkName } from '../../volumes/volume-spec.ts';
 import { bytesIn, required } from './arguments.ts';
-import { type Filesystem, isFilesystem, useOf } from './capabilities.ts';
+import { stepOf } from './block-size.ts';
+import { type Access, type Filesystem, isFilesystem, useOf } from './capabilities.ts';
 import { type ContentSource, sourceOf } from './content-source.ts';
 import { CsiError } from './csi-error.ts';
 import type { CapacityRange, CreateVolumeRequest, TopologyRequirement } from './generated/csi_pb.ts';
@@ -11,6 +12,7 @@ import type { CapacityRange, CreateVolumeRequest, TopologyRequirement } from './
 /** A volume that CreateVolume asks for, checked. */
 export interface VolumeWish {
   readonly name: string;
+  readonly access: Access;
   /** Size to make it with, bytes. */
   readonly sizeBytes: number;
   /** Sizes that an existing volume of the name may have, bytes. */
@@ -39,6 +41,9 @@ export function parseVolumeWish(request: CreateVolumeRequest): VolumeWish {
   if (volumeCapabilities.length === 0)
     throw new CsiError('INVALID_ARGUMENT', `volume ${name}: the request has no capabilities`);
   const uses = volumeCapabilities.map((capability) => useOf(capability, name));
+  const [access = 'mount', ...others] = new Set(uses.map((use) => use.access));
+  if (others.length > 0)
+    throw new CsiError('INVALID_ARGUMENT', `volume ${name}: a volume is used by mount or by block, not both`);
   if (Object.keys(request.mutableParameters).length > 0)
     throw new CsiError('INVALID_ARGUMENT', `volume ${name}: mutable parameters are not served; use parameters`);
   const { profile, filesystem } = parseParameters(request.parameters, name);
@@ -49,9 +54,10 @@ export function parseVolumeWish(request: CreateVolumeRequest): VolumeWish {
       `volume ${name}: a volume has one filesystem, not ${[...filesystems].join(' and ')}`,
     );
   const [wanted] = filesystems;
-  const range = sizeRange(request.capacityRange, name);
+  const range = sizeRange(request.capacityRange, name, stepOf(access));
   return {
     name,
+    access,
     ...range,
     profile,
     filesystem: wanted,
@@ -88,6 +94,7 @@ export function parseParameters(
 export function sizeRange(
   range: CapacityRange | undefined,
   name: string,
+  stepBytes: number,
 ): Pick<VolumeWish, 'sizeBytes' | 'smallestBytes' | 'largestBytes'> {
   const smallestBytes = bytesIn(range?.requiredBytes ?? 0n, 'required_bytes');
   const limitBytes = bytesIn(range?.limitBytes ?? 0n, 'limit_bytes');
@@ -95,13 +102,13 @@ export function sizeRange(
   const wanted = smallestBytes === 0 ? Math.min(DEFAULT_SIZE_BYTES, largestBytes ?? DEFAULT_SIZE_BYTES) : smallestBytes;
   const sizeBytes =
     smallestBytes === 0
-      ? Math.floor(wanted / SIZE_STEP_BYTES) * SIZE_STEP_BYTES
-      : roundUp(Math.max(wanted, MINIMUM_SIZE_BYTES), SIZE_STEP_BYTES);
+      ? Math.floor(wanted / stepBytes) * stepBytes
+      : roundUp(Math.max(wanted, MINIMUM_SIZE_BYTES), stepBytes);
   if (sizeBytes < MINIMUM_SIZE_BYTES || (largestBytes !== undefined && sizeBytes > largestBytes))
     throw new CsiError(
       'OUT_OF_RANGE',
       `volume ${name}: no volume can have between ${smallestBytes} and ${largestBytes ?? 'any number of'} bytes: the smallest ` +
-        `has ${formatSize(MINIMUM_SIZE_BYTES)}, and sizes are multiples of ${SIZE_STEP_BYTES}`,
+        `has ${formatSize(MINIMUM_SIZE_BYTES)}, and sizes are multiples of ${stepBytes}`,
     );
   return { sizeBytes, smallestBytes, largestBytes };
 }

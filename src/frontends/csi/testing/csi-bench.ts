@@ -8,7 +8,7 @@ import type { NodeId } from '../../../kit/ids.ts';
 import { silentLogger } from '../../../kit/logger.ts';
 import { VolumesBench } from '../../../volumes/testing/volumes-bench.ts';
 import type { Volumes } from '../../../volumes/volumes.ts';
-import type { BindMounts } from '../csi-world.ts';
+import type { BindMounts, BlockMounts, DeviceKind } from '../csi-world.ts';
 import { VolumeCapability_AccessMode_Mode as Mode } from '../generated/csi_pb.ts';
 import { type CsiFrontend, type CsiServerOptions, serveCsi } from '../serve-csi.ts';
 import { type CsiClient, csiClient } from './csi-client.ts';
@@ -31,12 +31,49 @@ export class LinkMounts implements BindMounts {
   }
 }
 
+/** Links in the place of block devices; a volume's file is a number here. */
+export class LinkBlocks implements BlockMounts {
+  readonly #mounts: LinkMounts;
+  /** Sizes by directory. */
+  readonly sizes = new Map<string, number>();
+  /** Devices by directory and kind. */
+  readonly devices = new Set<string>();
+  /** Devices that somebody has open. */
+  open: string[] = [];
+
+  constructor(mounts: LinkMounts) {
+    this.#mounts = mounts;
+  }
+
+  prepare(directory: string, sizeBytes: number): Promise<void> {
+    this.sizes.set(directory, Math.max(sizeBytes, this.sizes.get(directory) ?? 0));
+    return Promise.resolve();
+  }
+
+  async show(directory: string, target: string, readOnly: boolean): Promise<void> {
+    if (!this.sizes.has(directory)) throw new Error(`${directory} has no file`);
+    this.devices.add(`${directory} ${readOnly ? 'readOnly' : 'writable'}`);
+    await this.#mounts.bind(directory, target, new Set(readOnly ? ['block', 'ro'] : ['block']));
+  }
+
+  hide(target: string): Promise<void> {
+    return this.#mounts.unbind(target);
+  }
+
+  detach(directory: string, keep: ReadonlySet<DeviceKind>): Promise<readonly string[]> {
+    for (const kind of ['writable', 'readOnly'] as const)
+      if (!keep.has(kind)) this.devices.delete(`${directory} ${kind}`);
+    return Promise.resolve(this.open);
+  }
+}
+
 /** The plugin's socket of one node over a fake cluster, and a caller. */
 export class CsiBench {
   readonly cluster: VolumesBench;
   readonly node: NodeId;
   readonly directory: string;
   mounts = new LinkMounts();
+  blocks = new LinkBlocks(this.mounts);
   #volumes: Volumes | undefined;
   #frontend: CsiFrontend | undefined;
   #caller: CsiClient | undefined;
@@ -89,6 +126,7 @@ export class CsiBench {
       nodeId: this.node,
       pool: 'fake',
       mounts: this.mounts,
+      blocks: this.blocks,
       growsOnline: true,
       version: '1.2.3',
       bootId: 'boot',
@@ -152,6 +190,11 @@ export class CsiBench {
 /** The capability that callers ask for most. */
 export function writable(mountFlags: string[] = [], fsType = '') {
   return mount(Mode.SINGLE_NODE_WRITER, mountFlags, fsType);
+}
+
+/** A device to write to. */
+export function block(mode = Mode.SINGLE_NODE_WRITER) {
+  return { accessType: { case: 'block' as const, value: {} }, accessMode: { mode } };
 }
 
 export function mount(mode: Mode, mountFlags: string[] = [], fsType = '') {
