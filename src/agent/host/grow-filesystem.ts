@@ -1,3 +1,4 @@
+import { open } from 'node:fs/promises';
 import type { Clock } from '../../kit/clock.ts';
 import { ProgramError, runProgram } from './run-program.ts';
 
@@ -29,7 +30,7 @@ export async function growMountedExt4(device: string, surroundings: Surroundings
 /** Checks an ext4 that nobody has and grows it to the size of its file; one that fills it already stays as it is. */
 export async function growExt4(path: string, surroundings: Surroundings): Promise<void> {
   await checkExt4(path, surroundings);
-  await runProgram(RESIZE2FS, [path], { ...surroundings, timeoutMs: TIMEOUT_MS });
+  await fillExt4File(path, surroundings);
 }
 
 /** Makes a copy of an ext4 a filesystem of its own: checked, with a new UUID, and as large as its file. */
@@ -37,7 +38,22 @@ export async function renewExt4(path: string, surroundings: Surroundings): Promi
   // tune2fs refuses a filesystem that was not checked since it was written to.
   await checkExt4(path, surroundings);
   await runProgram(TUNE2FS, ['-U', 'random', path], { ...surroundings, timeoutMs: TIMEOUT_MS });
-  await runProgram(RESIZE2FS, [path], { ...surroundings, timeoutMs: TIMEOUT_MS });
+  await fillExt4File(path, surroundings);
+}
+
+/** Below this many bytes resize2fs may cut a file: to whole blocks of its filesystem. */
+export const LARGEST_CUT_BYTES = 4096;
+
+/** Makes an ext4 as large as its file. resize2fs cuts a file to whole blocks: what it cut is put back, as it held nothing. */
+async function fillExt4File(path: string, surroundings: Surroundings): Promise<void> {
+  const file = await open(path, 'r+');
+  try {
+    const { size } = await file.stat();
+    await runProgram(RESIZE2FS, [path], { ...surroundings, timeoutMs: TIMEOUT_MS });
+    if ((await file.stat()).size < size) await file.truncate(size);
+  } finally {
+    await file.close();
+  }
 }
 
 /** Grows a mounted XFS to its device; one that fills it already stays as it is. */

@@ -9,13 +9,7 @@ import type { MountEntry } from '../../host/mount-table.ts';
 import { BackendError } from '../backend.ts';
 import { type VolumeRecord, writeVolumeRecord } from '../volume-record.ts';
 import type { ImageLock, VolumeDirectory } from './image-lock.ts';
-import { imagePath, openWholeImage } from './volume-image.ts';
-
-/**
- * File beside an image for which the next mount has something to do: an XFS grows only while it is mounted, and e2fsck makes
- * the `lost+found` anew that no task expects among its files.
- */
-export const UNFINISHED_MARKER = 'unfinished';
+import { imagePath, openWholeImage, UNFINISHED_MARKER } from './volume-image.ts';
 
 interface GrowthParts {
   readonly loops: LoopDevices;

@@ -13,9 +13,9 @@ import { mountsAt, readMountTable } from '../../host/mount-table.ts';
 import { BackendError } from '../backend.ts';
 import type { VolumeRecord } from '../volume-record.ts';
 import { FRESH_MARKER } from './first-mount.ts';
-import { markUnfinished, UNFINISHED_MARKER } from './grow-image.ts';
+import { markUnfinished } from './grow-image.ts';
 import type { ImageLock, VolumeDirectory } from './image-lock.ts';
-import { imagePath, openWholeImage } from './volume-image.ts';
+import { imagePath, openWholeImage, UNFINISHED_MARKER } from './volume-image.ts';
 
 /** File beside an image whose filesystem is frozen: what a killed agent and a killed guard left is thawed by `recover`. */
 const FROZEN_MARKER = 'frozen';

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
-import { access, mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { geteuid } from 'node:process';
 import { promisify } from 'node:util';
@@ -195,6 +195,29 @@ describe.skipIf(skip !== null)(`snapshots and growth of loopback${skip ?? ''}`, 
     await taking();
     await backend.unmount(id, world.signal);
     await run('umount', [pool]);
+  });
+
+  it('keep ext4 whole whose size is no number of its blocks, also when growth is interrupted', async () => {
+    const [sizeBytes, largerBytes] = [600 * MIB + 1024, 600 * MIB + 3072];
+    const id = await mounted(sizeBytes);
+    await writeFile(path(id, 'file'), 'kept');
+    const snapshotId = someSnapshot();
+    await engine.take(snapshotId, id, world.signal);
+    const copy = await mounted(largerBytes, { source: snapshotId });
+    expect(await readFile(path(copy, 'file'), 'utf8')).toBe('kept');
+    await a.unmount(id, world.signal);
+    await a.grow?.(id, largerBytes, world.signal);
+    expect(await a.discover(id)).toMatchObject({ kind: 'attached', sizeBytes: largerBytes });
+    await a.mount(id, world.signal);
+    await a.unmount(id, world.signal);
+    // What a kill leaves between resize2fs, which cuts the file to whole blocks, and what follows it.
+    const image = join(directory(id), 'image');
+    await run('truncate', ['--size', String(600 * MIB), image]);
+    await expectCode(a.mount(id, world.signal), 'volume_lost', id);
+    await writeFile(join(directory(id), 'unfinished'), '');
+    await a.mount(id, world.signal);
+    expect(await readFile(path(id, 'file'), 'utf8')).toBe('kept');
+    expect((await stat(image)).size).toBe(largerBytes);
   });
 
   it.skipIf(!hasXfs)('grow xfs in place, and where it is not mounted with the next mount', async () => {
