@@ -33,6 +33,7 @@ describe(`flocker up, ${backend} backend`, () => {
         host: `127.0.0.${10 + number}`,
         mount_root: join(cluster.directory, `node${number}`, 'flocker'),
         socket: join(cluster.directory, `node${number}`, 'agent.sock'),
+        csi: join(cluster.directory, `node${number}`, 'csi.sock'),
         docker: join(cluster.directory, `node${number}`, 'docker.sock'),
         isolator: join(cluster.directory, `node${number}`, 'isolator.sock'),
         pid: anyNumber,
