@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
+import { type Clock, pause, systemClock } from '../../kit/clock.ts';
 import { errorCode } from '../../kit/coded-error.ts';
 import { parseAnyUuid } from '../../kit/ids.ts';
 import type { Kernel } from './kernel.ts';
@@ -27,6 +28,8 @@ const SUBVOLUME_READ_ONLY = 2n;
 const SUBVOLUME_BY_ID = 16n;
 const LIMIT_REFERENCED = 1n;
 const QUOTA_ENABLE = { full: 1n, simple: 4n } as const;
+/** A commit takes some milliseconds; one that was not begun is asked for again after this long. */
+const REMINDER_MS = 50;
 /** Inode number of a subvolume's root directory. */
 const ROOT_INODE = 256;
 
@@ -35,9 +38,13 @@ export type BtrfsQuotaMode = keyof typeof QUOTA_ENABLE;
 /** What btrfs does beyond plain files, by system calls. Paths must not end in a symlink. Failures are `SystemCallError`s. */
 export class Btrfs {
   readonly #kernel: Kernel;
+  readonly #clock: Clock;
+  #commit: Promise<void> | undefined;
+  #nextCommit: Promise<void> | undefined;
 
-  constructor(kernel: Kernel) {
+  constructor(kernel: Kernel, clock: Clock = systemClock) {
     this.#kernel = kernel;
+    this.#clock = clock;
   }
 
   /** UUID of the filesystem at `path`; undefined when it is not btrfs. */
@@ -54,13 +61,53 @@ export class Btrfs {
     });
   }
 
-  /** Makes everything that was changed in the filesystem's structure so far durable; file contents are not waited for. */
+  /**
+   * Makes everything that was changed in the filesystem's structure so far durable; file contents are not waited for. For one
+   * filesystem only: those who come while a commit is under way share the next, and so never occupy all of the process's
+   * threads with waiting.
+   */
   commit(path: string): Promise<void> {
+    if (this.#commit === undefined) {
+      const commit = this.#commitNow(path).finally(() => (this.#commit = undefined));
+      this.#commit = commit;
+      return commit;
+    }
+    const before = this.#commit;
+    this.#nextCommit ??= before
+      .catch(() => undefined)
+      .then(() => {
+        this.#nextCommit = undefined;
+        return this.commit(path);
+      });
+    return this.#nextCommit;
+  }
+
+  #commitNow(path: string): Promise<void> {
     return withDirectory(path, async ({ fd }) => {
       const transaction = Buffer.alloc(8);
       await this.#kernel.ioctl(fd, START_SYNC, transaction);
-      await this.#kernel.ioctl(fd, WAIT_SYNC, transaction);
+      const over = new AbortController();
+      const waiting = this.#kernel.ioctl(fd, WAIT_SYNC, transaction).finally(() => over.abort());
+      // Both have ended before the directory is closed.
+      const [waited] = await Promise.allSettled([waiting, this.#remind(fd, over.signal)]);
+      if (waited.status === 'rejected') throw waited.reason;
     });
+  }
+
+  /**
+   * START_SYNC wakes the kernel's commit thread. One that is just going to sleep misses that and sleeps for its whole interval,
+   * 30 s, and so does who waits for it: the thread looks at what was asked for before it sleeps, but is not asleep yet
+   * (transaction_kthread in fs/btrfs/disk-io.c). Seen with twenty volumes made at once.
+   */
+  async #remind(fd: number, over: AbortSignal): Promise<void> {
+    for (;;) {
+      const again = await pause(this.#clock, REMINDER_MS, over).then(
+        () => true,
+        () => false,
+      );
+      if (!again) return;
+      await this.#kernel.ioctl(fd, START_SYNC, Buffer.alloc(8));
+    }
   }
 
   /** Makes an empty subvolume. */

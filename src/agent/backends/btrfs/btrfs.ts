@@ -52,7 +52,7 @@ const OPEN_TIMEOUT_MS = 180_000;
 export async function openBtrfs(options: BtrfsOptions): Promise<Backend> {
   const { instance, mountRoot, clock, newUuid, log, storage } = options;
   const kernel = loadKernel();
-  const btrfs = new Btrfs(kernel);
+  const btrfs = new Btrfs(kernel, options.clock);
   const tree = new BtrfsTree(kernel);
   return await explainFailure(`cannot open the btrfs pool on node ${instance}`, null, async () => {
     const opened = await withDeadline(clock, OPEN_TIMEOUT_MS, 'opening the btrfs pool', undefined, (signal) =>
