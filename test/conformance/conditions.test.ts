@@ -11,6 +11,7 @@ afterAll(() => control.close());
 
 const IF_TAG = 'X-If-Configuration-Matches';
 const IF_NAME_UNUSED = 'X-Flocker-If-Name-Unused';
+const IF_UNLEASED = 'X-Flocker-If-Unleased';
 
 async function tag(): Promise<string> {
   const { headers } = await control.api.get(DATASETS);
@@ -210,5 +211,41 @@ describe('the condition that a name is unused (addition)', () => {
     const header: [string, string][] = [[IF_NAME_UNUSED, 'kept']];
     expect((await control.api.post(`${DATASETS}/${id}`, { primary: newId() }, header)).status).toBe(200);
     expect((await control.api.delete(`${DATASETS}/${id}`, header)).status).toBe(200);
+  });
+});
+
+describe('the condition that nothing is leased (addition)', () => {
+  const remove = (id: string, ...ids: string[]): Promise<JsonAnswer> =>
+    control.api.delete(`${DATASETS}/${id}`, [[IF_UNLEASED, ids.join(', ')]]);
+
+  it('keeps a dataset while any of the ids has a lease, in either case of letters', async () => {
+    const id = await createdId();
+    const other = newId();
+    for (const leased of [id, other]) {
+      await control.api.post(LEASES, { dataset_id: leased, node_uuid: newId(), expires: 60 });
+      const refused = await remove(id, id.toUpperCase(), other.toUpperCase());
+      expect(refused).toMatchObject({ status: 412, json: { description: expect.stringContaining(leased) as unknown } });
+      await control.api.delete(`${LEASES}/${leased}`);
+    }
+    expect((await remove(id, id, other)).status).toBe(200);
+  });
+
+  it('is of deletions only', async () => {
+    const id = await createdId();
+    await control.api.post(LEASES, { dataset_id: id, node_uuid: newId(), expires: 60 });
+    expect((await control.api.post(`${DATASETS}/${id}`, {}, [[IF_UNLEASED, id]])).status).toBe(200);
+  });
+
+  it('stands in the OpenAPI document, as the others do', async () => {
+    const { json } = await control.api.get('/v1/openapi.json');
+    const { paths } = json as {
+      paths: Record<string, Record<string, { parameters?: { name: string; in: string }[] }>>;
+    };
+    const headersOf = (path: string, method: string): string[] =>
+      (paths[path]?.[method]?.parameters ?? []).filter((one) => one.in === 'header').map(({ name }) => name);
+    expect(headersOf(DATASETS, 'post')).toEqual([IF_TAG, IF_NAME_UNUSED].map((name) => name.toLowerCase()));
+    expect(headersOf(`${DATASETS}/{dataset_id}`, 'delete')).toEqual(
+      [IF_TAG, IF_UNLEASED].map((name) => name.toLowerCase()),
+    );
   });
 });

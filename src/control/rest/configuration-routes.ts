@@ -20,6 +20,7 @@ import { type Conditions, configurationOf, type Reply, unmetCondition } from '..
 import { leaseBody } from '../decide-leases.ts';
 import { inspectionOf } from '../views.ts';
 import { escapeNonAscii } from './contract-replies.ts';
+import { headersSchema } from './request-headers.ts';
 
 const DatasetPath = Type.Object({ dataset_id: Type.String() });
 const refusals = { '4xx': ErrorBody };
@@ -58,6 +59,7 @@ export function configurationRoutes(app: FastifyInstance, service: ControlServic
       ...conditional,
       schema: {
         summary: 'Create a dataset',
+        headers: headersSchema(IF_TAG_HEADER, IF_NAME_UNUSED_HEADER),
         body: CreateDatasetBody,
         response: { 201: DatasetConfiguration, ...refusals },
       },
@@ -70,6 +72,7 @@ export function configurationRoutes(app: FastifyInstance, service: ControlServic
       ...conditional,
       schema: {
         summary: 'Move a dataset to another node',
+        headers: headersSchema(IF_TAG_HEADER),
         params: DatasetPath,
         body: MoveDatasetBody,
         response: { 200: DatasetConfiguration, ...refusals },
@@ -84,6 +87,7 @@ export function configurationRoutes(app: FastifyInstance, service: ControlServic
       ...conditional,
       schema: {
         summary: 'Mark a dataset as deleted; its node destroys the volume',
+        headers: headersSchema(IF_TAG_HEADER, IF_UNLEASED_HEADER),
         params: DatasetPath,
         response: { 200: DatasetConfiguration, ...refusals },
       },
@@ -97,6 +101,7 @@ export function configurationRoutes(app: FastifyInstance, service: ControlServic
       ...conditional,
       schema: {
         summary: 'Make a dataset larger (addition)',
+        headers: headersSchema(IF_TAG_HEADER),
         params: DatasetPath,
         body: ResizeDatasetBody,
         response: { 200: DatasetConfiguration, ...refusals },
@@ -114,6 +119,7 @@ export function configurationRoutes(app: FastifyInstance, service: ControlServic
     {
       schema: {
         summary: 'Take a lease (201) or renew it (200)',
+        headers: headersSchema(FIND_NAME_HEADER),
         body: LeaseBody,
         response: { 200: LeaseBody, 201: LeaseBody, ...refusals },
       },
