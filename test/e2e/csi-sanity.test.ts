@@ -1,30 +1,16 @@
 import { execFile } from 'node:child_process';
-import { access, constants } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
+import { findProgram } from './support/find-program.ts';
 import { UpCluster } from './support/up.ts';
 
 const run = promisify(execFile);
 const isRoot = process.getuid?.() === 0;
-const program = await findProgram();
+const program = await findProgram('csi-sanity', 'CSI_SANITY');
 /** Of 92: what is left out needs group snapshots, volume modification or a limit of volumes for a node. */
 const FEWEST_SPECS = 76;
 const TIMEOUT_MS = 300_000;
-
-/** `CSI_SANITY`, or csi-sanity on the PATH. */
-async function findProgram(): Promise<string | undefined> {
-  const named = process.env['CSI_SANITY'];
-  const candidates = (process.env['PATH'] ?? '').split(delimiter).map((directory) => join(directory, 'csi-sanity'));
-  for (const path of named === undefined ? candidates : [named]) {
-    const runs = await access(path, constants.X_OK).then(
-      () => true,
-      () => false,
-    );
-    if (runs) return path;
-  }
-  return undefined;
-}
 
 const why = program === undefined ? ' (skipped: no csi-sanity on the PATH or in CSI_SANITY; .ci/run installs it)' : '';
 

@@ -17,6 +17,17 @@ const LONGEST_BACKLOG_BYTES = 4 * 2 ** 20;
 /** Streams open at a time; more are refused with 503. */
 const MOST_STREAMS = 10_000;
 
+/** As tools for OpenAPI read a stream: the schema is of each event. */
+const ONE_EVENT = {
+  type: 'object',
+  properties: {
+    id: { type: 'string' },
+    event: { enum: ['dataset', 'node', 'snapshot', 'storage', 'reset'] },
+    data: { type: 'string', description: 'JSON: the inspection of the dataset or node, the snapshot, the storage' },
+  },
+  required: ['event', 'data'],
+};
+
 /** Server-sent events of every change of configuration and state (addition). */
 export function eventsRoute(app: FastifyInstance, service: ControlService, clock: Clock): void {
   app.get<{ Querystring: EventsQuery }>(
@@ -27,7 +38,7 @@ export function eventsRoute(app: FastifyInstance, service: ControlService, clock
         description: 'Event names: dataset, node, snapshot, storage, reset. Resume with Last-Event-ID.',
         querystring: EventsQuery,
         response: {
-          200: { description: 'Events', content: { 'text/event-stream': { schema: { type: 'string' } } } },
+          200: { description: 'Events', content: { 'text/event-stream': { schema: ONE_EVENT } } },
           '4xx': ErrorBody,
         },
       },
