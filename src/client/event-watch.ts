@@ -47,6 +47,32 @@ export class EventWatch {
     return this.untilReached(() => this.#once(path, kind, judge, signal), onProblem, signal);
   }
 
+  /**
+   * Gives every event of the cluster to `take` until the signal aborts. A stream that breaks is opened again, and then an event
+   * `reset` comes first.
+   */
+  async follow(
+    take: (event: ServerSentEvent) => void,
+    onProblem: (message: string) => void,
+    signal: AbortSignal,
+  ): Promise<never> {
+    let opened = false;
+    return this.untilReached<never>(
+      async () => {
+        if (opened) take({ event: 'reset', data: '{}' });
+        opened = true;
+        const takeAll = (event: ServerSentEvent): Verdict => {
+          take(event);
+          return 'more';
+        };
+        await followEvents(this.#options, PATHS.events, takeAll, signal);
+        return undefined;
+      },
+      onProblem,
+      signal,
+    );
+  }
+
   /** Repeats `ask` with growing pauses while it yields undefined or the server is away. */
   async untilReached<T>(
     ask: () => Promise<T | undefined>,

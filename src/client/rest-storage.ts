@@ -6,7 +6,8 @@ import { ClientError } from './flocker-client.ts';
 import type { Https, HttpsRequest } from './https.ts';
 import { grownIn, snapshotGoneIn, snapshotReadyIn } from './judgements.ts';
 import { DATASET_EVENTS, SHAPES, type Shape, SNAPSHOT_EVENTS } from './shapes.ts';
-import type { SnapshotFilter, StorageClient } from './storage-client.ts';
+import type { ServerSentEvent } from './sse-parser.ts';
+import type { ClusterChange, SnapshotFilter, StorageClient } from './storage-client.ts';
 
 interface RestStorageParts {
   readonly https: Https;
@@ -77,7 +78,38 @@ export function restStorage({ https, watch, hasAdditions }: RestStorageParts): S
         if (!(error instanceof ClientError && error.code === 'not_found')) throw error;
       }
     },
+    followChanges: async (onChange, onProblem, signal) => {
+      await requireAdditions('tell of changes', signal);
+      return watch.follow(
+        (event) => {
+          const change = changeOf(event);
+          if (change !== undefined) onChange(change);
+        },
+        onProblem,
+        signal,
+      );
+    },
   };
+}
+
+/** Undefined for events that a newer server may have. */
+function changeOf({ event, data }: ServerSentEvent): ClusterChange | undefined {
+  const value = <T>(shape: Shape<T>): T =>
+    bodyOf({ url: 'the event stream', status: 200, text: data }, [200], shape, `${event} event`);
+  switch (event) {
+    case 'dataset':
+      return { kind: 'dataset', value: value(SHAPES.inspection) };
+    case 'node':
+      return { kind: 'node', value: value(SHAPES.nodeInspection) };
+    case 'snapshot':
+      return { kind: 'snapshot', value: value(SHAPES.snapshot) };
+    case 'storage':
+      return { kind: 'storage', value: value(SHAPES.pool) };
+    case 'reset':
+      return { kind: 'reset', value: null };
+    default:
+      return undefined;
+  }
 }
 
 function queryOf(filter: SnapshotFilter): string {

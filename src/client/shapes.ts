@@ -5,7 +5,7 @@ import { ErrorBody } from '../api/errors.ts';
 import { DatasetInspection } from '../api/inspection.ts';
 import { NodeByEra, NodeInspection, NodeState } from '../api/nodes.ts';
 import { SnapshotView } from '../api/snapshots.ts';
-import { StorageView } from '../api/storage.ts';
+import { PoolView, StorageView } from '../api/storage.ts';
 
 /** What an answer has to look like. */
 export interface Shape<T> {
@@ -32,8 +32,10 @@ export const SHAPES = {
   leases: Compile(Type.Array(Lease)),
   inspection: Compile(DatasetInspection),
   inspections: Compile(Type.Array(DatasetInspection)),
+  nodeInspection: Compile(NodeInspection),
   nodeInspections: Compile(Type.Array(NodeInspection)),
   storage: Compile(StorageView),
+  pool: Compile(PoolView),
   snapshot: Compile(SnapshotView),
   snapshots: Compile(Type.Array(SnapshotView)),
   /** Only whether the server has the addition at all. */

@@ -1,6 +1,8 @@
 import type { DatasetConfiguration } from '../api/datasets.ts';
+import type { DatasetInspection } from '../api/inspection.ts';
+import type { NodeInspection } from '../api/nodes.ts';
 import type { SnapshotView } from '../api/snapshots.ts';
-import type { StorageView } from '../api/storage.ts';
+import type { PoolView, StorageView } from '../api/storage.ts';
 import type { DatasetId, SnapshotId } from '../kit/ids.ts';
 
 /** A snapshot to be taken. */
@@ -17,8 +19,16 @@ export interface SnapshotFilter {
   readonly name?: string;
 }
 
+/** Something that changed in the cluster. `reset`: changes may have been missed, as the stream began anew. */
+export type ClusterChange =
+  | { readonly kind: 'dataset'; readonly value: DatasetInspection }
+  | { readonly kind: 'node'; readonly value: NodeInspection }
+  | { readonly kind: 'snapshot'; readonly value: SnapshotView }
+  | { readonly kind: 'storage'; readonly value: PoolView }
+  | { readonly kind: 'reset'; readonly value: null };
+
 /**
- * What only our own control service has: storage state, growth, snapshots. On other servers every method fails with
+ * What only our own control service has: storage state, growth, snapshots, events. On other servers every method fails with
  * `not_supported`. Every method fails with a `ClientError`, or with the signal's reason.
  */
 export interface StorageClient {
@@ -37,4 +47,13 @@ export interface StorageClient {
   waitForSnapshot(id: SnapshotId, signal: AbortSignal): Promise<SnapshotView>;
   /** Resolves once the snapshot has left its pool. */
   waitUntilSnapshotGone(id: SnapshotId, signal: AbortSignal): Promise<void>;
+  /**
+   * Tells of every change from now on, until the signal aborts. `onProblem` is told when the server cannot be reached; then it
+   * is tried again, and the first change after that is `reset`.
+   */
+  followChanges(
+    onChange: (change: ClusterChange) => void,
+    onProblem: (message: string) => void,
+    signal: AbortSignal,
+  ): Promise<never>;
 }

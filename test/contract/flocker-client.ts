@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Condition, FlockerClient, NewDataset } from '../../src/client/flocker-client.ts';
-import type { StorageClient } from '../../src/client/storage-client.ts';
+import type { ClusterChange, StorageClient } from '../../src/client/storage-client.ts';
 import { type DatasetId, type NodeId, parseDatasetId, parseNodeId } from '../../src/kit/ids.ts';
 import { PROFILE_KEY } from '../../src/model/dataset.ts';
 import { growthAndSnapshotsContract, noGrowthNorSnapshotsContract, type StorageWorld } from './storage-client.ts';
@@ -105,6 +105,29 @@ export function flockerClientContract(
         expect(gold.provisioned).toBe(SIZE_BYTES);
         expect(pool.figures.provisioned).toBeGreaterThanOrEqual(SIZE_BYTES);
         expect(total.provisioned).toBeGreaterThanOrEqual(pool.figures.provisioned);
+      });
+
+      it('tells of changes as they come where the server has the addition', async () => {
+        const gone = new AbortController();
+        const changes: ClusterChange[] = [];
+        const following = client.followChanges((change) => changes.push(change), ignore, gone.signal);
+        if (!(await client.hasAdditions(soon()))) {
+          await expect(following).rejects.toMatchObject({ code: 'not_supported' });
+          return;
+        }
+        following.catch(ignore);
+        const anything = async (): Promise<number> => mounted().then(() => changes.length);
+        await expect.poll(anything, { timeout: 20_000 }).toBeGreaterThan(0);
+        const id = await mounted();
+        const seen = (): string[] =>
+          changes.flatMap((change) =>
+            change.kind === 'dataset' && change.value.configuration.dataset_id === id ? change.value.status : [],
+          );
+        await expect.poll(seen, { timeout: 20_000 }).toContain('mounted');
+        await client.deleteDataset(id, ALWAYS, soon());
+        await expect.poll(seen, { timeout: 20_000 }).toContain('deleted');
+        gone.abort(new Error('enough'));
+        await expect(following).rejects.toThrow('enough');
       });
 
       it('knows a node by its era, and no other', async () => {

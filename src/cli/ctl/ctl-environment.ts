@@ -1,6 +1,10 @@
 import type { FlockerClient } from '../../client/flocker-client.ts';
+import type { StorageClient } from '../../client/storage-client.ts';
 import type { Clock } from '../../kit/clock.ts';
 import type { ControlTarget } from './control-target.ts';
+
+/** All that the commands ask of a control service; of a foreign one, only what the original's has. */
+export type CtlClient = FlockerClient & StorageClient;
 
 /** Where text goes: `process.stdout`, `process.stderr`. */
 export interface Screen {
@@ -20,5 +24,5 @@ export interface CtlEnvironment {
   /** Version of this package. */
   readonly version: string;
   readonly setExitCode: (code: number) => void;
-  readonly connect: (target: ControlTarget) => Promise<FlockerClient>;
+  readonly connect: (target: ControlTarget) => Promise<CtlClient>;
 }

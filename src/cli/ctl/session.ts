@@ -1,8 +1,7 @@
-import type { FlockerClient } from '../../client/flocker-client.ts';
 import { errorText } from '../../kit/coded-error.ts';
 import { withDeadline } from '../../kit/deadline.ts';
 import { controlTarget, type TargetOptions } from './control-target.ts';
-import type { CtlEnvironment } from './ctl-environment.ts';
+import type { CtlClient, CtlEnvironment } from './ctl-environment.ts';
 
 /** Options that every command has. */
 export interface GlobalOptions extends TargetOptions {
@@ -13,7 +12,7 @@ export interface GlobalOptions extends TargetOptions {
 
 /** One command at work. */
 export interface Session {
-  readonly client: FlockerClient;
+  readonly client: CtlClient;
   /** Aborts when the time that was given is over. */
   readonly signal: AbortSignal;
   readonly environment: CtlEnvironment;
@@ -30,7 +29,7 @@ export async function inSession(
 ): Promise<void> {
   const timeoutSeconds = options.timeout;
   const what = `flockerctl ${name}`;
-  let client: FlockerClient | undefined;
+  let client: CtlClient | undefined;
   try {
     await withDeadline(environment.clock, timeoutSeconds * 1000, what, undefined, async (signal) => {
       const { json: _, timeout: __, ...target } = options;

@@ -4,7 +4,7 @@ import { ResizeDatasetBody } from '../../api/snapshots.ts';
 import type { DatasetId } from '../../kit/ids.ts';
 import { ClientError } from '../flocker-client.ts';
 import { grownIn, snapshotGoneIn, snapshotReadyIn } from '../judgements.ts';
-import type { StorageClient } from '../storage-client.ts';
+import type { ClusterChange, StorageClient } from '../storage-client.ts';
 import type { FakeCluster, FakeDataset } from './fake-cluster.ts';
 import { fakeStorageView } from './fake-storage.ts';
 
@@ -77,7 +77,25 @@ export function fakeStorageClient({ cluster, additions, answer, wait }: FakeStor
         return snapshot === undefined ? true : snapshotGoneIn(snapshot);
       }, signal);
     },
+    followChanges: (onChange, _onProblem, signal) => {
+      let seen = new Set(changesIn(cluster).keys());
+      return waited<never>(() => {
+        const now = changesIn(cluster);
+        for (const [text, change] of now) if (!seen.has(text)) onChange(change);
+        seen = new Set(now.keys());
+        return undefined;
+      }, signal);
+    },
   };
+}
+
+/** All that a change can be of, by its text. */
+function changesIn(cluster: FakeCluster): Map<string, ClusterChange> {
+  const datasets = [...cluster.datasets.values()].map(
+    (dataset): ClusterChange => ({ kind: 'dataset', value: cluster.inspect(dataset) }),
+  );
+  const snapshots = cluster.snapshots.list({}).map((value): ClusterChange => ({ kind: 'snapshot', value }));
+  return new Map([...datasets, ...snapshots].map((change) => [JSON.stringify(change), structuredClone(change)]));
 }
 
 function known(cluster: FakeCluster, id: DatasetId): FakeDataset {

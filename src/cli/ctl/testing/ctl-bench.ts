@@ -1,9 +1,9 @@
-import type { FlockerClient } from '../../../client/flocker-client.ts';
 import { type FakeFlocker, fakeFlocker } from '../../../client/testing/fake-flocker.ts';
 import { type Clock, systemClock } from '../../../kit/clock.ts';
 import { type DatasetId, type NodeId, parseDatasetId, parseNodeId } from '../../../kit/ids.ts';
 import type { ControlTarget } from '../control-target.ts';
 import { ctlCommand } from '../ctl-command.ts';
+import type { CtlClient } from '../ctl-environment.ts';
 
 /** How a command ended. */
 export interface Ran {
@@ -25,7 +25,7 @@ export class CtlBench {
   readonly clock: Clock;
   readonly targets: ControlTarget[] = [];
   /** Replaces methods of the client. */
-  faults: Partial<FlockerClient> = {};
+  faults: Partial<CtlClient> = {};
   closed = 0;
   /** Standard output and standard error are a terminal of this width. */
   terminalColumns: number | undefined;
