@@ -1,17 +1,21 @@
 import type { DatasetConfiguration } from '../../api/datasets.ts';
 import { ClientError, type Condition, type NewDataset } from '../../client/flocker-client.ts';
+import type { SnapshotId } from '../../kit/ids.ts';
 import { nameOf } from '../../model/dataset.ts';
 import { CtlError } from './ctl-error.ts';
 import { finishChange } from './finish-change.ts';
 import { findNode } from './lookup.ts';
 import type { Session } from './session.ts';
 import { settleMounted } from './settle.ts';
+import { findSnapshot, snapshotIdOf } from './snapshot-view.ts';
 
 export interface CreateOptions {
   readonly node: string;
   /** Bytes. */
   readonly size?: number;
   readonly metadata?: Readonly<Record<string, string>>;
+  /** Whose data it begins with. */
+  readonly snapshot?: string;
   readonly wait?: true;
 }
 
@@ -20,7 +24,9 @@ export async function createDataset(session: Session, options: CreateOptions): P
   const { client, signal } = session;
   const node = findNode(options.node, await client.listNodes(signal));
   const size = options.size === undefined ? {} : { maximumSizeBytes: options.size };
-  const wish: NewDataset = { primary: node.id, metadata: options.metadata ?? {}, ...size };
+  const source =
+    options.snapshot === undefined ? {} : { sourceSnapshot: await chosenSnapshot(session, options.snapshot) };
+  const wish: NewDataset = { primary: node.id, metadata: options.metadata ?? {}, ...size, ...source };
   const configuration = await createUnderUnusedName(session, wish);
   const id = `dataset ${configuration.dataset_id}`;
   await finishChange(session, {
@@ -29,6 +35,10 @@ export async function createDataset(session: Session, options: CreateOptions): P
     waitingText: `created dataset in configuration.\n${id}`,
     settle: options.wait === true ? () => settleMounted(session, configuration, node) : undefined,
   });
+}
+
+async function chosenSnapshot({ client, signal }: Session, text: string): Promise<SnapshotId> {
+  return snapshotIdOf(findSnapshot(text, await client.listSnapshots({}, signal)));
 }
 
 async function createUnderUnusedName({ client, signal }: Session, wish: NewDataset): Promise<DatasetConfiguration> {

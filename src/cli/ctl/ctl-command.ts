@@ -1,13 +1,9 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { changeCommands } from './change-commands.ts';
 import { DEFAULT_CLUSTER_JSON, DEFAULT_CLUSTER_YML, DEFAULT_CONTROL_PORT } from './control-target.ts';
-import { createDataset } from './create.ts';
 import type { CtlEnvironment } from './ctl-environment.ts';
-import { parseDatasetSize, parseMetadata } from './dataset-wishes.ts';
-import { destroyDataset } from './destroy.ts';
-import { listDatasets } from './list.ts';
-import { listNodes } from './list-nodes.ts';
-import { moveDataset } from './move.ts';
-import { type GlobalOptions, inSession, type Session } from './session.ts';
+import { lookCommands } from './look-commands.ts';
+import type { GlobalOptions } from './session.ts';
 
 const DEFAULT_TIMEOUT_SECONDS = 120;
 /** Timers take a signed 32-bit number of milliseconds. */
@@ -23,7 +19,7 @@ export function ctlCommand(environment: CtlEnvironment): Command {
       writeOut: (text) => environment.stdout.write(text),
       writeErr: (text) => environment.stderr.write(text),
     });
-  listCommands(program, environment);
+  lookCommands(program, environment);
   changeCommands(program, environment);
   program
     .command('version')
@@ -60,67 +56,6 @@ function withGlobalOptions(program: Command): Command {
         .argParser(parseTimeout)
         .default(DEFAULT_TIMEOUT_SECONDS),
     );
-}
-
-function listCommands(program: Command, environment: CtlEnvironment): void {
-  for (const name of ['list-nodes', 'status']) {
-    program
-      .command(name)
-      .description('show list of nodes in the cluster')
-      .option('-l, --long', 'show whole UUIDs')
-      .action(act(environment, listNodes));
-  }
-  program
-    .command('list')
-    .alias('ls')
-    // Flocker's -h is --human, which never had an effect.
-    .helpOption('--help', 'display help for command')
-    .description('list datasets, and why they are not as configured')
-    .option('-d, --deleted', 'show deleted datasets too')
-    .option('-l, --long', 'show whole UUIDs')
-    .option('-h, --human', 'sizes are for people in any case')
-    .action(act(environment, listDatasets));
-}
-
-function changeCommands(program: Command, environment: CtlEnvironment): void {
-  const wait = '--wait';
-  program
-    .command('create')
-    .description('create a dataset')
-    .requiredOption('-n, --node <node>', 'first primary: the beginning of its UUID, or its address', parseSelector)
-    .option('-s, --size <size>', 'bytes, or with k, M, G, T (binary)', parseDatasetSize)
-    .option('-m, --metadata <pairs>', 'a=b,c=d; tasks find the volume by "name"', parseMetadata)
-    .option(wait, 'until it is mounted')
-    .action(act(environment, createDataset));
-  program
-    .command('move')
-    .description('move a dataset to another node')
-    .requiredOption('-d, --dataset <dataset>', 'the beginning of its UUID, or its name', parseSelector)
-    .requiredOption('-t, --destination <node>', 'the beginning of its UUID, or its address', parseSelector)
-    .option(wait, 'until it is mounted there')
-    .action(act(environment, moveDataset));
-  program
-    .command('destroy')
-    .description('delete a dataset and its data')
-    .requiredOption('-d, --dataset <dataset>', 'the beginning of its UUID, or its name', parseSelector)
-    .option(wait, 'until its data are destroyed')
-    .action(act(environment, destroyDataset));
-}
-
-function act<Options>(
-  environment: CtlEnvironment,
-  work: (session: Session, options: Options) => Promise<void>,
-): (options: Options, command: Command) => Promise<void> {
-  return (options, command) => {
-    const globals = command.parent?.opts<GlobalOptions>() ?? { timeout: DEFAULT_TIMEOUT_SECONDS };
-    return inSession(command.name(), globals, environment, (session) => work(session, options));
-  };
-}
-
-/** An unset variable of a shell must not select anything. */
-function parseSelector(text: string): string {
-  if (text.trim() === '') throw new InvalidArgumentError('It is empty.');
-  return text;
 }
 
 function parsePort(text: string): number {

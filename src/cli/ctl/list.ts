@@ -2,16 +2,15 @@ import { viewJson } from './dataset-json.ts';
 import { type DatasetView, type ListStatus, viewDatasets } from './dataset-view.ts';
 import { type Paint, paintFor } from './paint.ts';
 import { type Session, writeJson } from './session.ts';
-import { type Cell, formatTable } from './table.ts';
+import type { Cell } from './table.ts';
 import { printable } from './text-width.ts';
+import { writeTable } from './write-table.ts';
 
 export interface ListOptions {
   readonly deleted?: true;
   readonly long?: true;
 }
 
-/** Width of the original's tables. */
-const WIDEST_TABLE = 140;
 const SHORT_UUID = 8;
 const GIB = 2 ** 30;
 
@@ -45,11 +44,8 @@ export async function listDatasets(session: Session, options: ListOptions): Prom
   }
   const paint = paintFor(environment);
   const { stdout } = environment;
-  const header = ['DATASET', 'SIZE', 'METADATA', 'STATUS', 'SERVER'].map((text) => ({ text }));
   const rows = views.map((view) => rowOf(view, options.long === true, paint));
-  // In a pipe each row stays one line, for whoever filters lines.
-  const maxWidth = stdout.isTTY === true ? Math.min(WIDEST_TABLE, stdout.columns ?? WIDEST_TABLE) : undefined;
-  stdout.write(formatTable([header, ...rows], { maxWidth, elastic: 2 }));
+  writeTable(session, ['DATASET', 'SIZE', 'METADATA', 'STATUS', 'SERVER'], rows, 2);
   const problems = views.flatMap((view) => problemLine(view, paint));
   if (problems.length > 0) stdout.write(`${problems.join('\n')}\n\n`);
 }

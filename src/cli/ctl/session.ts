@@ -1,5 +1,5 @@
 import { errorText } from '../../kit/coded-error.ts';
-import { withDeadline } from '../../kit/deadline.ts';
+import { DeadlineExceeded, withDeadline } from '../../kit/deadline.ts';
 import { controlTarget, type TargetOptions } from './control-target.ts';
 import type { CtlClient, CtlEnvironment } from './ctl-environment.ts';
 
@@ -20,23 +20,40 @@ export interface Session {
   readonly timeoutSeconds: number;
 }
 
+/** `limited`: there is a deadline. `endless`: that the time is over is no failure. */
+export interface SessionTime {
+  readonly limited: boolean;
+  readonly endless: boolean;
+}
+
+/** `setTimeout` takes no more milliseconds. */
+const FOREVER_MS = 2 ** 31 - 1;
+
 /** Connects and works; what fails is said on standard error, and the exit code is 1. */
 export async function inSession(
   name: string,
   options: GlobalOptions,
   environment: CtlEnvironment,
+  time: SessionTime,
   work: (session: Session) => Promise<void>,
 ): Promise<void> {
   const timeoutSeconds = options.timeout;
   const what = `flockerctl ${name}`;
   let client: CtlClient | undefined;
   try {
-    await withDeadline(environment.clock, timeoutSeconds * 1000, what, undefined, async (signal) => {
-      const { json: _, timeout: __, ...target } = options;
-      client = await environment.connect(await controlTarget(target, environment));
-      await work({ client, signal, environment, json: options.json === true, timeoutSeconds });
-    });
+    await withDeadline(
+      environment.clock,
+      time.limited ? timeoutSeconds * 1000 : FOREVER_MS,
+      what,
+      undefined,
+      async (signal) => {
+        const { json: _, timeout: __, ...target } = options;
+        client = await environment.connect(await controlTarget(target, environment));
+        await work({ client, signal, environment, json: options.json === true, timeoutSeconds });
+      },
+    );
   } catch (error) {
+    if (time.endless && error instanceof DeadlineExceeded) return;
     environment.stderr.write(`${errorText(error)}\n`);
     environment.setExitCode(1);
   } finally {

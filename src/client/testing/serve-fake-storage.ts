@@ -83,3 +83,18 @@ function snapshotIdOf(id: string): SnapshotId {
   if (parsed === undefined) throw new ClientError('bad_request', DESCRIPTIONS.schema);
   return parsed;
 }
+
+/** Every change of the fake cluster, as server-sent events. */
+export function streamFakeChanges({ client }: FakeFlocker, response: ServerResponse): void {
+  const gone = new AbortController();
+  response.on('close', () => gone.abort());
+  response.writeHead(200, { 'content-type': 'text/event-stream' });
+  response.flushHeaders();
+  client
+    .followChanges(
+      ({ kind, value }) => response.write(`event: ${kind}\ndata: ${JSON.stringify(value)}\n\n`),
+      () => undefined,
+      gone.signal,
+    )
+    .catch(() => response.end());
+}

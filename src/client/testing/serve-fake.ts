@@ -21,7 +21,7 @@ import type { TlsIdentity } from '../tls-identity.ts';
 import type { FakeCluster } from './fake-cluster.ts';
 import type { FakeFlocker } from './fake-flocker.ts';
 import { html404, listen, type Routes, sendJson, type TestListener } from './https-listener.ts';
-import { serveFakeStorage, streamFakeSnapshot } from './serve-fake-storage.ts';
+import { serveFakeStorage, streamFakeChanges, streamFakeSnapshot } from './serve-fake-storage.ts';
 
 const STATUSES: Partial<Record<ClientErrorCode, number>> = {
   bad_request: 400,
@@ -130,6 +130,10 @@ function addedRoutes(fake: FakeFlocker): Readonly<Record<string, Handler>> {
     [`GET ${PATHS.events}`]: (request, response) => {
       if (query(request).has('snapshot_id')) {
         streamFakeSnapshot(fake, new URL(request.url ?? '', 'https://x'), response);
+        return Promise.resolve();
+      }
+      if (!query(request).has('dataset_id')) {
+        streamFakeChanges(fake, response);
         return Promise.resolve();
       }
       const dataset = cluster.datasets.get(datasetOf(query(request).get('dataset_id') ?? ''));

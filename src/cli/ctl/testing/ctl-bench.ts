@@ -1,3 +1,4 @@
+import type { Command } from 'commander';
 import { type FakeFlocker, fakeFlocker } from '../../../client/testing/fake-flocker.ts';
 import { type Clock, systemClock } from '../../../kit/clock.ts';
 import { type DatasetId, type NodeId, parseDatasetId, parseNodeId } from '../../../kit/ids.ts';
@@ -65,7 +66,7 @@ export class CtlBench {
         });
       },
     });
-    for (const one of [program, ...program.commands]) one.exitOverride();
+    for (const one of allOf(program)) one.exitOverride();
     await program.parseAsync(args, { from: 'user' }).catch((error: { exitCode?: number }) => {
       ran.exitCode = error.exitCode ?? -1;
     });
@@ -95,6 +96,10 @@ export class CtlBench {
     await this.flocker.client.waitUntilMounted(id, args[0], () => undefined, AbortSignal.timeout(10_000));
     return id;
   }
+}
+
+function allOf(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(allOf)];
 }
 
 export function datasetId(text: string): DatasetId {

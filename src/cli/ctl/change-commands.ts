@@ -1,0 +1,85 @@
+import type { Command } from 'commander';
+import { act, DATASET, examples, NODE, parseSelector } from './command-parts.ts';
+import { createDataset } from './create.ts';
+import type { CtlEnvironment } from './ctl-environment.ts';
+import { parseDatasetSize, parseMetadata } from './dataset-wishes.ts';
+import { destroyDataset } from './destroy.ts';
+import { moveDataset } from './move.ts';
+import { resizeDataset } from './resize.ts';
+import { createSnapshot, destroySnapshot, listSnapshots } from './snapshot.ts';
+
+const WAIT = '--wait';
+const SIZE = 'bytes, or with k, M, G, T (binary)';
+
+/** Commands that change datasets and snapshots. */
+export function changeCommands(program: Command, environment: CtlEnvironment): void {
+  program
+    .command('create')
+    .description('create a dataset')
+    .requiredOption('-n, --node <node>', `first primary: ${NODE}`, parseSelector)
+    .option('-s, --size <size>', SIZE, parseDatasetSize)
+    .option('-m, --metadata <pairs>', 'a=b,c=d; tasks find the volume by "name"', parseMetadata)
+    .option(
+      '--snapshot <snapshot>',
+      'begin with the data of this snapshot: its UUID, its beginning, or its name',
+      parseSelector,
+    )
+    .option(WAIT, 'until it is mounted')
+    .addHelpText(
+      'after',
+      examples(
+        'create -n 192.0.2.1 -s 10G -m name=webapp --wait',
+        'create -n 9f86 -m name=copy --snapshot before-upgrade',
+      ),
+    )
+    .action(act(environment, createDataset));
+  program
+    .command('move')
+    .description('move a dataset to another node')
+    .requiredOption('-d, --dataset <dataset>', DATASET, parseSelector)
+    .requiredOption('-t, --destination <node>', NODE, parseSelector)
+    .option(WAIT, 'until it is mounted there')
+    .addHelpText('after', examples('move -d webapp -t 192.0.2.2 --wait'))
+    .action(act(environment, moveDataset));
+  program
+    .command('resize')
+    .description('make a dataset larger; one never gets smaller')
+    .requiredOption('-d, --dataset <dataset>', DATASET, parseSelector)
+    .requiredOption('-s, --size <size>', SIZE, parseDatasetSize)
+    .option(WAIT, 'until it has grown')
+    .addHelpText('after', examples('resize -d webapp -s 20G --wait'))
+    .action(act(environment, resizeDataset));
+  program
+    .command('destroy')
+    .description('delete a dataset and its data')
+    .requiredOption('-d, --dataset <dataset>', DATASET, parseSelector)
+    .option(WAIT, 'until its data are destroyed')
+    .addHelpText('after', examples('destroy -d webapp --wait'))
+    .action(act(environment, destroyDataset));
+  snapshotCommands(program, environment);
+}
+
+function snapshotCommands(program: Command, environment: CtlEnvironment): void {
+  const snapshot = program.command('snapshot').description('take, list and destroy snapshots of datasets');
+  snapshot
+    .command('create')
+    .description('take a snapshot of a dataset')
+    .requiredOption('-d, --dataset <dataset>', DATASET, parseSelector)
+    .option('-m, --metadata <pairs>', 'a=b,c=d; "name" is how it is found', parseMetadata)
+    .option(WAIT, 'until it is taken')
+    .addHelpText('after', examples('snapshot create -d webapp -m name=before-upgrade --wait'))
+    .action(act(environment, createSnapshot));
+  snapshot
+    .command('list')
+    .alias('ls')
+    .description('list snapshots')
+    .option('-d, --dataset <dataset>', `only of this one: ${DATASET}`, parseSelector)
+    .action(act(environment, listSnapshots));
+  snapshot
+    .command('destroy')
+    .description('delete a snapshot; datasets made from it stay')
+    .requiredOption('-s, --snapshot <snapshot>', DATASET, parseSelector)
+    .option(WAIT, 'until it is gone')
+    .addHelpText('after', examples('snapshot destroy -s before-upgrade'))
+    .action(act(environment, destroySnapshot));
+}
