@@ -4,7 +4,7 @@ import { syncDirectory } from '../../../kit/atomic-file.ts';
 import { errorCode } from '../../../kit/coded-error.ts';
 import type { NewUuid } from '../../../kit/ids.ts';
 import type { Logger } from '../../../kit/logger.ts';
-import type { Store } from '../store.ts';
+import { type Store, StoreError } from '../store.ts';
 import type { Contents } from './contents.ts';
 import { type Database, databaseFault, HEAD_KEY, openDatabase } from './database.ts';
 import { examine } from './examine.ts';
@@ -12,7 +12,7 @@ import { CREATING_PREFIX, ENTRIES, readLayout, removeUnfinished, WITNESS } from 
 import { LevelStore } from './level-store.ts';
 import { damaged, foreign, locked, refused, rolledBack } from './refusals.ts';
 import { EntrySum, headText } from './store-head.ts';
-import { readWitness, Witness } from './witness.ts';
+import { type Acknowledged, readWitness, Witness } from './witness.ts';
 
 export interface LevelStoreOptions {
   /** Where the store is, or is created (mode 0700). It must hold nothing else when it is new. */
@@ -40,9 +40,14 @@ export async function openLevelStore(options: LevelStoreOptions): Promise<Store>
   } else if (layout.foreign.length > 0) {
     logger.warn({ directory, names: layout.foreign }, 'the directory of the store holds files that are no part of it');
   }
+  // Before the database: another process that has it may confirm more meanwhile, and that is no loss.
+  const acknowledged = await readWitness(join(directory, WITNESS)).catch((error: unknown) =>
+    refused(directory, 'read', error),
+  );
   const contents = await examine(directory, logger);
   const { clusterId, revision } = contents.head;
-  await requireAcknowledged(directory, contents, options);
+  if (acknowledged instanceof StoreError) throw acknowledged;
+  requireAcknowledged(acknowledged, contents, options, directory);
   const database = await openExamined(directory, contents);
   try {
     await removeUnfinished(directory, logger);
@@ -78,12 +83,13 @@ async function createEntries(directory: string, newUuid: NewUuid, logger: Logger
   }
 }
 
-async function requireAcknowledged(directory: string, contents: Contents, options: LevelStoreOptions): Promise<void> {
-  const { logger, acceptLoss = false } = options;
+function requireAcknowledged(
+  acknowledged: Acknowledged | 'missing' | 'unreadable',
+  contents: Contents,
+  { logger, acceptLoss = false }: LevelStoreOptions,
+  directory: string,
+): void {
   const { clusterId, revision } = contents.head;
-  const acknowledged = await readWitness(join(directory, WITNESS)).catch((error: unknown) => {
-    throw refused(directory, 'read', error);
-  });
   if (acknowledged === 'missing' || acknowledged === 'unreadable') {
     // The database is whole; the witness only adds that it is not an old copy. Refusing would turn a torn note, as a
     // power cut may leave it, into an outage.
