@@ -3,14 +3,22 @@ import { dirname } from 'node:path';
 
 /**
  * Replaces `path` so that after a crash or a power cut it holds either the old or the new content, never a mixture:
- * write a sibling, fsync it, rename, fsync the directory.
+ * write a sibling, fsync it, rename, fsync the directory. `replaced` hears the new file's inode once it is in place, also
+ * when the directory cannot be synced afterwards and the call fails.
  */
-export async function writeFileDurably(path: string, content: string, mode: number): Promise<void> {
+export async function writeFileDurably(
+  path: string,
+  content: string,
+  mode: number,
+  replaced?: (inode: number) => void,
+): Promise<void> {
   const sibling = `${path}.new`;
   const file = await open(sibling, 'w', mode);
+  let inode: number;
   try {
     await file.writeFile(content);
     await file.sync();
+    inode = (await file.stat()).ino;
   } catch (error) {
     await file.close();
     await unlink(sibling).catch(() => undefined);
@@ -18,6 +26,7 @@ export async function writeFileDurably(path: string, content: string, mode: numb
   }
   await file.close();
   await rename(sibling, path);
+  replaced?.(inode);
   await syncDirectory(dirname(path));
 }
 

@@ -1,7 +1,18 @@
-import { appendFile, mkdir, mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import {
+  appendFile,
+  type FileHandle,
+  mkdir,
+  mkdtemp,
+  open,
+  readFile,
+  rm,
+  stat,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { openJournal } from './journal.ts';
 
 let directory: string;
@@ -89,6 +100,31 @@ describe('openJournal', () => {
     await journal.close();
     expect(Object.keys(await entriesOnDisk())).toEqual(['a', 'c']);
   });
+  it('goes on after the directory could not be synced once its file was replaced', async () => {
+    const journal = await openJournal(path);
+    const handle = await open(path, 'r');
+    const prototype = Object.getPrototypeOf(handle) as FileHandle;
+    await handle.close();
+    const sync = Object.getOwnPropertyDescriptor(prototype, 'sync')?.value as (this: FileHandle) => Promise<void>;
+    const datasyncs = vi.spyOn(prototype, 'datasync').mockRejectedValueOnce(new Error('EIO: append'));
+    const syncs = vi
+      .spyOn(prototype, 'sync')
+      .mockImplementationOnce(function (this: FileHandle) {
+        return sync.call(this);
+      })
+      .mockRejectedValueOnce(new Error('EIO: directory'));
+    try {
+      await expect(journal.commit([['a', 1]])).rejects.toThrow('EIO: append');
+      await expect(journal.commit([['a', 2]])).rejects.toThrow('EIO: directory');
+      await journal.commit([['a', 3]]);
+    } finally {
+      datasyncs.mockRestore();
+      syncs.mockRestore();
+      await journal.close();
+    }
+    expect(await entriesOnDisk()).toEqual({ a: 3 });
+  });
+
   it('stops writing when another process has opened it', async () => {
     const journal = await openJournal(path);
     await journal.commit([['a', 1]]);

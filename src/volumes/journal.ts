@@ -167,9 +167,12 @@ class FileJournal implements Journal {
     this.#file = undefined;
     await old?.close().catch(() => undefined);
     const number = this.#number + 1;
-    await writeFileDurably(this.#path, encodeGroup({ number, kind: 'all', changes: [...entries] }), 0o600);
+    const content = encodeGroup({ number, kind: 'all', changes: [...entries] });
+    // Known as ours from the rename on: if what follows fails, the next commit must not take it for another process's.
+    await writeFileDurably(this.#path, content, 0o600, (inode) => {
+      this.#inode = inode;
+    });
     this.#file = await open(this.#path, 'a', 0o600);
-    this.#inode = (await this.#file.stat()).ino;
     this.#number = number;
     this.#appendedBytes = 0;
   }
