@@ -2,10 +2,12 @@
 import { resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { caCommand } from '../cli/ca.ts';
+import { doctorCommand } from '../cli/doctor/doctor-command.ts';
 import { CLUSTER_BACKENDS, type ClusterBackend } from '../cli/up/cluster-backend.ts';
 import { errorText } from '../kit/coded-error.ts';
 import { caEnvironment } from './ca-environment.ts';
 import { runDaemon } from './daemon.ts';
+import { doctorEnvironment } from './doctor-environment.ts';
 import { type Endpoint, parseEndpoint } from './endpoint.ts';
 import { providerCommand } from './provider-command.ts';
 import { runCommand } from './run-command.ts';
@@ -87,6 +89,7 @@ program
 program.addCommand(providerCommand());
 program.addCommand(runCommand());
 program.addCommand(caCommand(caEnvironment));
+program.addCommand(doctorCommand(doctorEnvironment));
 
 try {
   await program.parseAsync();
