@@ -1,0 +1,119 @@
+import { resolve } from 'node:path';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { caCommand } from '../cli/ca.ts';
+import { doctorCommand } from '../cli/doctor/doctor-command.ts';
+import { CLUSTER_BACKENDS, type ClusterBackend } from '../cli/up/cluster-backend.ts';
+import { caEnvironment } from './ca-environment.ts';
+import { runDaemon } from './daemon.ts';
+import { doctorEnvironment } from './doctor-environment.ts';
+import { type Endpoint, parseEndpoint } from './endpoint.ts';
+import { providerCommand } from './provider-command.ts';
+import { runCommand } from './run-command.ts';
+import { version } from './version.ts';
+
+const logLevel = (): Option =>
+  new Option('--log-level <level>', 'what to log').choices(['debug', 'info', 'warn', 'error']).default('info');
+
+/** The whole of the program `flocker`. */
+export function flockerProgram(): Command {
+  const program = new Command('flocker')
+    .description('Storage for tasks that keep their data wherever they run.')
+    .version(version)
+    .showHelpAfterError();
+
+  program
+    .command('control')
+    .description('Run the control service: REST API for users, orders for node agents.')
+    .option('-d, --data-path <directory>', 'where the configuration is kept', '/var/lib/flocker')
+    .option(
+      '-p, --port <endpoint>',
+      'of the REST API: 4523, tcp:4523 or tcp:4523:interface=ADDRESS',
+      endpoint,
+      endpoint('tcp:4523'),
+    )
+    .option('-a, --agent-port <endpoint>', 'of the node agents', endpoint, endpoint('tcp:4524'))
+    .option(
+      '-c, --certificates-directory <directory>',
+      'cluster.crt, control-service.crt and control-service.key',
+      '/etc/flocker',
+    )
+    .option(
+      '--accept-loss',
+      'start although the store misses acknowledged changes, as after restoring an old backup',
+      false,
+    )
+    .addOption(logLevel())
+    .action(async (options: ControlFlags) => {
+      await runDaemon('flocker-control', options.logLevel, async (world) => {
+        const { startControl } = await import('./control.ts');
+        return startControl(
+          {
+            dataPath: resolve(options.dataPath),
+            certificatesDirectory: resolve(options.certificatesDirectory),
+            rest: options.port,
+            agents: options.agentPort,
+            acceptLoss: options.acceptLoss,
+          },
+          world,
+        );
+      });
+    });
+
+  program
+    .command('agent')
+    .description('Run the node agent of this machine: attaches and mounts volumes, serves the programs that use them.')
+    .option('-c, --agent-config <file>', 'agent.yml, with the certificates beside it', '/etc/flocker/agent.yml')
+    .addOption(logLevel())
+    .action(async (options: { agentConfig: string; logLevel: string }) => {
+      await runDaemon('flocker-agent', options.logLevel, async (world) => {
+        const { startAgent } = await import('./agent.ts');
+        return startAgent(resolve(options.agentConfig), world);
+      });
+    });
+
+  program
+    .command('up')
+    .description('Run a whole cluster on this machine: certificates, a control service and node agents.')
+    .option('-n, --nodes <count>', 'how many nodes (default: as it was made, or 2)', wholeNumber)
+    .option('-d, --dir <directory>', 'where everything is kept', '.flocker')
+    .addOption(
+      new Option('-b, --backend <backend>', 'storage engine (default: loopback as root, else directory)').choices([
+        ...CLUSTER_BACKENDS,
+      ]),
+    )
+    .action(async (options: { nodes?: number; dir: string; backend?: ClusterBackend }) => {
+      const { runUp } = await import('./up.ts');
+      process.exitCode = await runUp({
+        directory: resolve(options.dir),
+        nodes: options.nodes,
+        backend: options.backend,
+      });
+    });
+
+  program.addCommand(providerCommand());
+  program.addCommand(runCommand());
+  program.addCommand(caCommand(caEnvironment));
+  program.addCommand(doctorCommand(doctorEnvironment));
+  return program;
+}
+
+interface ControlFlags {
+  readonly dataPath: string;
+  readonly port: Endpoint;
+  readonly agentPort: Endpoint;
+  readonly certificatesDirectory: string;
+  readonly acceptLoss: boolean;
+  readonly logLevel: string;
+}
+
+function endpoint(text: string): Endpoint {
+  const parsed = parseEndpoint(text);
+  if (parsed === undefined)
+    throw new InvalidArgumentError('It must look like 4523, tcp:4523 or tcp:4523:interface=127.0.0.1.');
+  return parsed;
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
+  return Number(text);
+}
