@@ -169,6 +169,31 @@ describe('Convergence', () => {
     expect((await released).state.kind).toBe('detached');
   });
 
+  it('never makes what is deleted before its turn in a burst', async () => {
+    const { backend, convergence } = await node('one');
+    const create = backend.create.bind(backend);
+    let made = 0;
+    let open = (): void => undefined;
+    const opened = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    backend.create = async (...args) => {
+      made += 1;
+      await opened;
+      await create(...args);
+    };
+    const ids = Array.from({ length: 200 }, (_, index) => `3d7e2f10-9a4b-4c8e-8f21-${String(index).padStart(12, '0')}`);
+    convergence.replaceOrders(ids.map((datasetId, index) => ({ ...mounted(index + 1), datasetId })));
+    convergence.takeOrders(
+      ids.map((datasetId, index) => ({ want: 'destroyed', datasetId, order: 1000 + index })),
+      [],
+    );
+    open();
+    await convergence.idle();
+    expect(reports.filter(({ order, state }) => order >= 1000 && state.kind === 'absent')).toHaveLength(200);
+    expect(made).toBeLessThan(200);
+  });
+
   it('destroys on the order to destroy, and then knows nothing of it', async () => {
     const { convergence } = await node('one');
     const first = reported(({ order }) => order === 1);

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import type { Order, Report } from '../api/agent-channel.ts';
 import { type BackoffPolicy, backoffMs } from '../kit/backoff.ts';
 import type { Clock } from '../kit/clock.ts';
@@ -6,6 +7,7 @@ import { withDeadline } from '../kit/deadline.ts';
 import { type DatasetId, parseDatasetId } from '../kit/ids.ts';
 import { KeyedQueue } from '../kit/keyed-queue.ts';
 import type { Logger } from '../kit/logger.ts';
+import { Turns } from '../kit/turns.ts';
 import type { Problem, VolumeState } from '../model/volume-state.ts';
 import { type Backend, BackendError } from './backends/backend.ts';
 import { performStep } from './perform-step.ts';
@@ -17,6 +19,11 @@ const RETRY: BackoffPolicy = { firstMs: 100, factor: 4, longestMs: 10_000 };
 const STEP_TIMEOUT_MS = 300_000;
 /** A step that takes longer than this is reported as slow, so that nobody waits without knowing why. */
 const SLOW_STEP_MS = 20_000;
+/**
+ * A burst of orders is worked off by turns. A dataset that is deleted before its turn is never made, and mkfs or mount of
+ * hundreds do not get into each other's way. Who hangs leaves its place to others.
+ */
+const TURNS = { atOnce: Math.max(8, 2 * availableParallelism()), turnMs: 1000 };
 const LONGEST_TEXT = 4000;
 
 export interface ConvergenceOptions {
@@ -47,9 +54,11 @@ export class Convergence {
   readonly #items = new Map<DatasetId, Item>();
   readonly #running = new Set<Promise<void>>();
   readonly #steps = new KeyedQueue<DatasetId>();
+  readonly #turns: Turns;
 
   constructor(options: ConvergenceOptions) {
     this.#options = options;
+    this.#turns = new Turns(TURNS, options.clock);
   }
 
   /** Looks at what this node has. Called once, before the first hello. */
@@ -152,10 +161,13 @@ export class Convergence {
   }
 
   #launch(id: DatasetId, item: Item, lookFirst: boolean): void {
-    const work = this.#advance(id, item, lookFirst).catch((error: unknown) => {
-      this.#failed(id, item, problemOf(error, 'look', id));
-      this.#options.report(this.#reportOf(id, item));
-    });
+    item.running = true;
+    const work = this.#turns
+      .run(() => this.#advance(id, item, lookFirst))
+      .catch((error: unknown) => {
+        this.#failed(id, item, problemOf(error, 'look', id));
+        this.#options.report(this.#reportOf(id, item));
+      });
     item.work = work;
     this.#running.add(work);
     void work.finally(() => {
@@ -165,7 +177,6 @@ export class Convergence {
   }
 
   async #advance(id: DatasetId, item: Item, lookFirst: boolean): Promise<void> {
-    item.running = true;
     let growth: Growth = 'untried';
     /** Why it is mounted with less room than ordered: a volume that cannot grow is used all the same. */
     let tooSmall: Problem | undefined;
