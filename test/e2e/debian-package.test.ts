@@ -15,12 +15,12 @@ const UNITS = ['flocker-control', 'flocker-agent', 'flocker-provider'];
 const CTL = 'flockerctl --certs-path /etc/flocker --user plugin';
 const NEXT_VERSION = '99.0.0';
 const isRoot = process.getuid?.() === 0;
-if (!isRoot) console.warn('the Debian package is not tested: that needs root, to boot a machine of its own');
 
 /** A task that writes a number each 50 ms and ends when a write fails. */
 const WRITER = 'i=0; while echo $i > /mnt/count; do i=$((i + 1)); sleep 0.05; done; echo broken';
 
-describe.runIf(isRoot)('the Debian package', () => {
+// Skipped without root, which it takes to boot a machine of its own.
+describe.runIf(isRoot)('the Debian package (needs root)', () => {
   let directory: string;
   let machine: OwnMachine;
   let task: Program;
@@ -35,7 +35,8 @@ describe.runIf(isRoot)('the Debian package', () => {
     await machine.put(next, '/tmp/next.deb');
   }, 300_000);
   afterEach(async ({ task: { result } }) => {
-    if (result?.state === 'fail') console.warn(await machine.sh('journalctl --no-pager --lines 40 --unit "flocker-*"'));
+    if (result?.state === 'fail')
+      process.stderr.write(await machine.sh('journalctl --no-pager --lines 40 --unit "flocker-*"'));
   });
   afterAll(async () => {
     await machine?.remove();
