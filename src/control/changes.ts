@@ -92,6 +92,6 @@ export function toStoreChange(change: Change): StoreChange {
 }
 
 function storedStorage(storage: Dataset['storage']): Json {
-  if (storage.kind === 'gone' || storage.leftBy === undefined) return { ...storage } as Json;
+  if (storage.kind === 'gone' || storage.leftBy === undefined) return { ...storage };
   return { ...storage, leftBy: [...storage.leftBy] };
 }
