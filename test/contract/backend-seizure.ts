@@ -49,6 +49,8 @@ export function seizureContract(name: string, subject: BackendSubject): void {
       await writeFile(fileIn('a', id), bytes, { flush: true });
       if (subject.mountsEndWithTheMachine) await world.loseMounts();
       else await a.unmount(id, world.signal);
+      // The pool itself may be mounted with its first node.
+      b = await world.node('b');
       expect(await b.discover(id)).toEqual({ kind: 'elsewhere', instance: 'a' });
       await seize(id, ['c', 'a']);
       await seize(id, ['a']);
