@@ -47,6 +47,8 @@ export interface ControlLinkOptions {
   /** Told of connections, so that each gets the figures of the storage. */
   readonly storage?: Pick<StorageWatch, 'connected' | 'disconnected'>;
   readonly snapshots: SnapshotConvergence;
+  /** Gives up everything this node has: it was declared dead. Without it such a node stays out. */
+  readonly relinquish?: () => Promise<void>;
   readonly clock: Clock;
   readonly random: () => number;
   readonly logger: Logger;
@@ -62,6 +64,9 @@ export class ControlLink {
   #hasOrders = false;
   #closed = false;
   #host = '';
+  /** A declaration of this node as dead that it has to acknowledge, and whether it may. */
+  #declaration: string | undefined;
+  #mayAcknowledge = false;
   #outgoing: Report[] = [];
   #onFirstOrders: () => void = () => undefined;
 
@@ -168,6 +173,7 @@ export class ControlLink {
       pool,
       profiles: [...profiles],
       has: convergence.has(),
+      ...(this.#mayAcknowledge && this.#declaration !== undefined ? { acknowledges: this.#declaration } : {}),
     });
   }
 
@@ -187,6 +193,8 @@ export class ControlLink {
     }
     if (parsed.kind === 'refused') {
       logger.error({ reason: parsed.reason }, 'the control service refused this agent');
+      this.#declaration = parsed.declaration;
+      this.#mayAcknowledge = false;
       return;
     }
     if (parsed.kind === 'snapshotOrders') {
@@ -196,6 +204,7 @@ export class ControlLink {
     if (parsed.full) {
       this.#attempt = 0;
       this.#hasOrders = true;
+      this.#declaration = undefined;
       logger.info({ orders: parsed.orders.length }, 'connected to the control service');
       convergence.replaceOrders(parsed.orders);
       this.#options.storage?.connected();
@@ -210,6 +219,23 @@ export class ControlLink {
     this.#options.storage?.disconnected();
     this.#options.snapshots.forgetOrders();
     this.#cancelTimer();
+    if (!this.#closed) void this.#comeBack();
+  }
+
+  /** Connects again: after a while, or at once when that was only for giving everything up. */
+  async #comeBack(): Promise<void> {
+    const { relinquish, logger } = this.#options;
+    if (this.#declaration !== undefined && !this.#mayAcknowledge && relinquish !== undefined) {
+      try {
+        await relinquish();
+        this.#mayAcknowledge = true;
+        logger.warn({}, 'this node was declared dead: it has given up all its volumes');
+        if (!this.#closed) this.start();
+        return;
+      } catch (error) {
+        logger.error({ reason: errorText(error) }, 'this node was declared dead and cannot give up its volumes');
+      }
+    }
     if (this.#closed) return;
     const delayMs = backoffMs(RECONNECT, this.#attempt, this.#options.random);
     this.#attempt += 1;

@@ -64,6 +64,12 @@ export class Convergence {
   /** Looks at what this node has. Called once, before the first hello. */
   async start(): Promise<void> {
     await this.#options.backend.recover();
+    await this.lookAnew();
+  }
+
+  /** Forgets what was known and looks at what this node has. Only without a connection and while nothing is under way. */
+  async lookAnew(): Promise<void> {
+    this.#items.clear();
     for (const [id, state] of await this.#options.backend.listHere())
       Object.assign(this.#item(id), { state, known: true });
   }

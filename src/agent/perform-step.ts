@@ -2,7 +2,7 @@ import type { Order } from '../api/agent-channel.ts';
 import { type DatasetId, parseSnapshotId } from '../kit/ids.ts';
 import { formatSize } from '../kit/sizes.ts';
 import { type Backend, BackendError } from './backends/backend.ts';
-import type { Step } from './transitions.ts';
+import { leftBy, type Step } from './transitions.ts';
 
 /** Has a backend take one step of a dataset, with what the order says about it. */
 export async function performStep(
@@ -12,6 +12,11 @@ export async function performStep(
   order: Order,
   signal: AbortSignal,
 ): Promise<void> {
+  if (step === 'seize') {
+    if (backend.seize !== undefined) return backend.seize(id, leftBy(order), signal);
+    const message = `The backend ${backend.kind} of this node cannot take dataset ${id} over from a node that was declared dead.`;
+    throw new BackendError('volume_elsewhere', `${message} Bring that node back.`);
+  }
   if (step !== 'create' && step !== 'grow') return backend[step](id, signal);
   if (order.want !== 'mounted') throw new BackendError('backend_failed', `dataset ${id} is not to be made or to grow`);
   const { sizeBytes, metadata } = order;

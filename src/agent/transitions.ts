@@ -2,7 +2,7 @@ import type { Order } from '../api/agent-channel.ts';
 import type { ProblemCode, VolumeState } from '../model/volume-state.ts';
 
 /** One step of a backend. */
-export type Step = 'create' | 'attach' | 'grow' | 'mount' | 'unmount' | 'detach' | 'destroy';
+export type Step = 'create' | 'seize' | 'attach' | 'grow' | 'mount' | 'unmount' | 'detach' | 'destroy';
 
 type Entry = Step | 'nothing' | 'blocked';
 
@@ -29,6 +29,11 @@ export const GROWTH: Readonly<Record<Growth, Readonly<Record<'attached' | 'mount
   failed: { attached: 'mount', mounted: 'nothing' },
 };
 
+/** Nodes that were declared dead, from which the volume is taken over. */
+export function leftBy(order: Order): readonly string[] {
+  return order.want === 'released' ? [] : (order.leftBy ?? []);
+}
+
 /** Whether a volume has less than its order asks for. Backends round up, so that one that was grown never has. */
 export function isTooSmall(order: Order, state: VolumeState): boolean {
   return (
@@ -47,6 +52,9 @@ export function plan(order: Order, state: VolumeState, growth: Growth = 'untried
   const grows = (state.kind === 'attached' || state.kind === 'mounted') && isTooSmall(order, state);
   const entry = grows ? GROWTH[growth][state.kind] : TRANSITIONS[order.want][state.kind];
   if (entry === 'nothing') return { kind: 'nothing' };
+  if (entry === 'blocked' && state.kind === 'elsewhere' && leftBy(order).includes(state.instance)) {
+    return { kind: 'step', step: 'seize' };
+  }
   if (entry === 'blocked') {
     const instance = state.kind === 'elsewhere' ? state.instance : 'another node';
     return {

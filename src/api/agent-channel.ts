@@ -56,6 +56,11 @@ export const Hello = Type.Object({
   profiles: Type.Array(Type.String({ maxLength: 256 }), { maxItems: 256 }),
   /** Every dataset that is attached or mounted here or on which an action runs. What is not listed, this node has not. */
   has: Type.Array(Report),
+  /**
+   * The declaration of this node as dead of which the agent was told, after it has cut off everything that is not this node's
+   * any more and looked anew at what is.
+   */
+  acknowledges: Type.Optional(UuidField),
 });
 export type Hello = Static<typeof Hello>;
 
@@ -115,6 +120,9 @@ export const AgentMessage = Type.Union([
 ]);
 export type AgentMessage = Static<typeof AgentMessage>;
 
+/** Nodes that were declared dead: if the pool still has the volume as one of theirs, it is to be taken over. */
+const LeftBy = Type.Optional(Type.Array(UuidField));
+
 export const Order = Type.Union([
   Type.Object({
     want: Type.Literal('mounted'),
@@ -127,9 +135,15 @@ export const Order = Type.Union([
     metadata: Type.Record(Type.String(), Type.String()),
     /** The snapshot whose data it begins with when it is created. */
     source: Type.Optional(UuidField),
+    leftBy: LeftBy,
   }),
   Type.Object({ want: Type.Literal('released'), datasetId: UuidField, order: Type.Integer({ minimum: 1 }) }),
-  Type.Object({ want: Type.Literal('destroyed'), datasetId: UuidField, order: Type.Integer({ minimum: 1 }) }),
+  Type.Object({
+    want: Type.Literal('destroyed'),
+    datasetId: UuidField,
+    order: Type.Integer({ minimum: 1 }),
+    leftBy: LeftBy,
+  }),
 ]);
 export type Order = Static<typeof Order>;
 
@@ -159,6 +173,11 @@ export const ControlMessage = Type.Union([
     orders: Type.Array(SnapshotOrder),
     withdrawn: Type.Array(UuidField),
   }),
-  Type.Object({ kind: Type.Literal('refused'), reason: Type.String() }),
+  Type.Object({
+    kind: Type.Literal('refused'),
+    reason: Type.String(),
+    /** This node was declared dead: the next `hello` has to acknowledge this. */
+    declaration: Type.Optional(UuidField),
+  }),
 ]);
 export type ControlMessage = Static<typeof ControlMessage>;

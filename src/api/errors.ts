@@ -18,6 +18,9 @@ export const DESCRIPTIONS = {
   datasetIdInUse: 'The provided dataset_id is already in use.',
   leaseHeld: 'Lease already held.',
   // Additions.
+  nodeConnected: 'The node is connected.',
+  nodeUnknown: 'Nothing is known of the node.',
+  nodeDeclaredDead: 'The node was declared dead and has not come back.',
   onlyGrows: 'A dataset only grows.',
   snapshotNotFound: 'Snapshot not found.',
   snapshotIdInUse: 'The provided snapshot_id is already in use.',

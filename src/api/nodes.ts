@@ -19,5 +19,17 @@ export const NodeInspection = Type.Object({
   backend: Type.String(),
   pool: Type.String({ description: 'Nodes with the same pool reach the same volumes' }),
   profiles: Type.Array(Type.String()),
+  declared_dead: Type.Optional(
+    Type.String({ description: 'When it was declared dead; absent when it was not, or has come back since' }),
+  ),
 });
 export type NodeInspection = Static<typeof NodeInspection>;
+
+/** Answer of `POST /v1/nodes/<uuid>/declare-dead`, an addition. */
+export const NodeDeathView = Type.Object({
+  uuid: Type.String(),
+  declared_dead: Type.String({ description: 'ISO 8601 in UTC' }),
+  datasets: Type.Array(Type.String(), { description: 'Datasets that were taken from it and may be mounted elsewhere' }),
+  leases: Type.Array(Type.String(), { description: 'Leases of it that ended' }),
+});
+export type NodeDeathView = Static<typeof NodeDeathView>;

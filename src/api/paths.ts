@@ -10,6 +10,7 @@ export const PATHS = {
   inspectNodes: '/v1/inspect/nodes',
   snapshots: '/v1/configuration/snapshots',
   storage: '/v1/state/storage',
+  nodes: '/v1/nodes',
   events: '/v1/events',
   openapi: '/v1/openapi.json',
   health: '/health',

@@ -12,6 +12,7 @@ import { BlockTargets } from '../agent/host/block-targets.ts';
 import { DiskPlaces } from '../agent/host/disk-places.ts';
 import { loadKernel } from '../agent/host/kernel.ts';
 import { ReadOnlyViews } from '../agent/host/read-only-views.ts';
+import { relinquish } from '../agent/relinquish.ts';
 import { SnapshotConvergence } from '../agent/snapshot-convergence.ts';
 import { StorageWatch } from '../agent/storage-watch.ts';
 import { connectFlocker } from '../client/connect-flocker.ts';
@@ -161,6 +162,7 @@ async function startStorage(
     address: config.address,
     identity: { era, version, backend: kind, pool, profiles },
     ...{ tls, convergence, snapshots, storage: watch, clock, random, logger },
+    relinquish: () => relinquish({ backend, convergence, usedBy, clock }),
   });
   return { convergence, snapshots, link, profiles, pool };
 }

@@ -52,6 +52,8 @@ function codeOf(status: number, description: string): ClientErrorCode {
   if (status === 409 && description === DESCRIPTIONS.onlyGrows) return 'bad_request';
   if (status === 409 && description === DESCRIPTIONS.snapshotIdInUse) return 'id_in_use';
   if (status === 409 && description === DESCRIPTIONS.snapshotInUse) return 'in_use';
+  if (status === 409 && description === DESCRIPTIONS.nodeConnected) return 'in_use';
+  if (status === 409 && description === DESCRIPTIONS.nodeDeclaredDead) return 'in_use';
   if (status === 409 && description === DESCRIPTIONS.snapshotNotReady) return 'condition_failed';
   return 'unexpected_answer';
 }

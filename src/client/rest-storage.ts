@@ -39,6 +39,15 @@ export function restStorage({ https, watch, hasAdditions }: RestStorageParts): S
       await requireAdditions('tell the state of its storage', signal);
       return ask({ method: 'GET', path: PATHS.storage }, [200], SHAPES.storage, signal);
     },
+    declareNodeDead: async (node, signal) => {
+      await requireAdditions('give the volumes of a dead node to others', signal);
+      return ask(
+        { method: 'POST', path: `${PATHS.nodes}/${node}/declare-dead`, body: {} },
+        [200],
+        SHAPES.nodeDeath,
+        signal,
+      );
+    },
     resizeDataset: async (id, maximumSizeBytes, signal) => {
       await requireAdditions('make datasets larger', signal);
       const path = `${PATHS.configurationDatasets}/${id}/size`;

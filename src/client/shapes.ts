@@ -3,7 +3,7 @@ import { Compile } from 'typebox/compile';
 import { DatasetConfiguration, DatasetState } from '../api/datasets.ts';
 import { ErrorBody } from '../api/errors.ts';
 import { DatasetInspection } from '../api/inspection.ts';
-import { NodeByEra, NodeInspection, NodeState } from '../api/nodes.ts';
+import { NodeByEra, NodeDeathView, NodeInspection, NodeState } from '../api/nodes.ts';
 import { SnapshotView } from '../api/snapshots.ts';
 import { PoolView, StorageView } from '../api/storage.ts';
 
@@ -33,6 +33,7 @@ export const SHAPES = {
   inspection: Compile(DatasetInspection),
   inspections: Compile(Type.Array(DatasetInspection)),
   nodeInspection: Compile(NodeInspection),
+  nodeDeath: Compile(NodeDeathView),
   nodeInspections: Compile(Type.Array(NodeInspection)),
   storage: Compile(StorageView),
   pool: Compile(PoolView),

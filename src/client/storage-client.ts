@@ -1,9 +1,9 @@
 import type { DatasetConfiguration } from '../api/datasets.ts';
 import type { DatasetInspection } from '../api/inspection.ts';
-import type { NodeInspection } from '../api/nodes.ts';
+import type { NodeDeathView, NodeInspection } from '../api/nodes.ts';
 import type { SnapshotView } from '../api/snapshots.ts';
 import type { PoolView, StorageView } from '../api/storage.ts';
-import type { DatasetId, SnapshotId } from '../kit/ids.ts';
+import type { DatasetId, NodeId, SnapshotId } from '../kit/ids.ts';
 
 /** A snapshot to be taken. */
 export interface NewSnapshot {
@@ -28,12 +28,17 @@ export type ClusterChange =
   | { readonly kind: 'reset'; readonly value: null };
 
 /**
- * What only our own control service has: storage state, growth, snapshots, events. On other servers every method fails with
+ * What only our own control service has: storage state, growth, snapshots, events, dead nodes. On other servers every method fails with
  * `not_supported`. Every method fails with a `ClientError`, or with the signal's reason.
  */
 export interface StorageClient {
   /** Pools, profiles and figures. */
   storageState(signal: AbortSignal): Promise<StorageView>;
+  /**
+   * Says that a node is off or cut off from the storage, so that others may have its volumes. Fails with `in_use` while the
+   * node is connected, with `not_found` when nothing is known of it. Fine when it was said before.
+   */
+  declareNodeDead(node: NodeId, signal: AbortSignal): Promise<NodeDeathView>;
   /** Asks for more room, in bytes. Fails with `bad_request` for less than the dataset has. */
   resizeDataset(id: DatasetId, maximumSizeBytes: number, signal: AbortSignal): Promise<DatasetConfiguration>;
   /** Resolves with the real size once the dataset has at least `sizeBytes`. Fails with `needs_action` when it cannot grow. */

@@ -160,6 +160,15 @@ class AgentConnection {
       return;
     }
     if (!(await this.#replaceOther())) return;
+    const death = this.#service.unacknowledgedDeath(this.#session.nodeId, parsed);
+    if (death !== undefined) {
+      const since = new Date(death.declaredAtMs).toISOString();
+      this.#refuse(
+        `This node was declared dead at ${since}. It has to let go of all volumes first.`,
+        death.declaration,
+      );
+      return;
+    }
     this.#joined = true;
     this.#keepAlive();
     await this.#service.join(this.#session, parsed);
@@ -206,9 +215,9 @@ class AgentConnection {
     this.#socket.send(JSON.stringify(order));
   }
 
-  #refuse(reason: string): void {
+  #refuse(reason: string, declaration?: string): void {
     this.#logger.warn({ reason }, 'agent refused');
-    this.#send({ kind: 'refused', reason });
+    this.#send({ kind: 'refused', reason, ...(declaration === undefined ? {} : { declaration }) });
     this.#socket.close(1008);
   }
 

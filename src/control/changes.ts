@@ -1,6 +1,7 @@
-import type { DatasetId, SnapshotId } from '../kit/ids.ts';
+import type { DatasetId, NodeId, SnapshotId } from '../kit/ids.ts';
 import type { Dataset } from '../model/dataset.ts';
 import type { Lease } from '../model/lease.ts';
+import type { NodeDeath } from '../model/node-death.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import type { Json, StoreChange } from './store/store.ts';
 
@@ -10,6 +11,8 @@ export type Change =
   | { readonly kind: 'lease'; readonly lease: Lease }
   | { readonly kind: 'leaseEnded'; readonly datasetId: DatasetId }
   | { readonly kind: 'snapshot'; readonly snapshot: Snapshot }
+  | { readonly kind: 'nodeDead'; readonly death: NodeDeath }
+  | { readonly kind: 'nodeBack'; readonly node: NodeId }
   /** The configuration as users see it changed: a new tag (contract 1.9). */
   | { readonly kind: 'revision'; readonly revision: number };
 
@@ -29,6 +32,8 @@ export function datasetOf(change: Change): DatasetId | undefined {
     case 'leaseEnded':
       return change.datasetId;
     case 'snapshot':
+    case 'nodeDead':
+    case 'nodeBack':
     case 'revision':
       return undefined;
   }
@@ -42,6 +47,7 @@ export function snapshotOf(change: Change): SnapshotId | undefined {
 export const DATASET_PREFIX = 'dataset/';
 export const LEASE_PREFIX = 'lease/';
 export const SNAPSHOT_PREFIX = 'snapshot/';
+export const NODE_DEATH_PREFIX = 'node-death/';
 export const REVISION_KEY = 'configuration/revision';
 
 /** How a change is written to the store. */
@@ -56,7 +62,7 @@ export function toStoreChange(change: Change): StoreChange {
         maximumSizeBytes: dataset.maximumSizeBytes,
         // Left out where there is none, so that such datasets are written as before there were snapshots.
         ...(dataset.source === null ? {} : { source: { ...dataset.source } }),
-        storage: { ...dataset.storage },
+        storage: storedStorage(dataset.storage),
       };
       return { kind: 'put', key: DATASET_PREFIX + dataset.id, value };
     }
@@ -74,7 +80,18 @@ export function toStoreChange(change: Change): StoreChange {
         storage.kind === 'failed' ? { kind: 'failed', problem: { ...storage.problem } } : { ...storage };
       return { kind: 'put', key: SNAPSHOT_PREFIX + id, value: { datasetId, metadata, deleted, storage: stored } };
     }
+    case 'nodeDead': {
+      const { node, declaration, declaredAtMs } = change.death;
+      return { kind: 'put', key: NODE_DEATH_PREFIX + node, value: { declaration, declaredAtMs } };
+    }
+    case 'nodeBack':
+      return { kind: 'remove', key: NODE_DEATH_PREFIX + change.node };
     case 'revision':
       return { kind: 'put', key: REVISION_KEY, value: change.revision };
   }
+}
+
+function storedStorage(storage: Dataset['storage']): Json {
+  if (storage.kind === 'gone' || storage.leftBy === undefined) return { ...storage };
+  return { ...storage, leftBy: [...storage.leftBy] };
 }

@@ -48,6 +48,10 @@ export function nodeOf(id: NodeId, hello: Hello, lastHeardMs: number): LiveNode 
 export interface ClusterView {
   node(id: NodeId): LiveNode | undefined;
   nodes(): Iterable<LiveNode>;
+  /** Nodes that were heard since the start, but so long ago that what they reported was dropped. */
+  silent(): Iterable<LiveNode>;
+  /** Whether a node was heard since the start. */
+  wasHeard(id: NodeId): boolean;
   sighting(node: NodeId, dataset: DatasetId): Sighting | undefined;
   /** Nodes that have a dataset attached or mounted. More than one, or one that does not hold it, is a conflict. */
   havers(dataset: DatasetId): ReadonlySet<NodeId>;
@@ -62,6 +66,7 @@ const NOBODY: ReadonlySet<NodeId> = new Set();
 /** What nodes reported. In memory only: after a restart of the control service they report again (contract 1.5). */
 export class Cluster implements ClusterView {
   readonly #nodes = new Map<NodeId, LiveNode>();
+  readonly #silent = new Map<NodeId, LiveNode>();
   readonly #sightings = new Map<NodeId, Map<DatasetId, Sighting>>();
   readonly #havers = new Map<DatasetId, Set<NodeId>>();
   readonly #eras = new Map<string, NodeId>();
@@ -75,6 +80,14 @@ export class Cluster implements ClusterView {
 
   nodes(): Iterable<LiveNode> {
     return this.#nodes.values();
+  }
+
+  silent(): Iterable<LiveNode> {
+    return this.#silent.values();
+  }
+
+  wasHeard(id: NodeId): boolean {
+    return this.#nodes.has(id) || this.#silent.has(id);
   }
 
   sighting(node: NodeId, dataset: DatasetId): Sighting | undefined {
@@ -108,6 +121,7 @@ export class Cluster implements ClusterView {
     const before = this.#nodes.get(node.id);
     if (before !== undefined && this.#eras.get(before.era) === node.id) this.#eras.delete(before.era);
     this.#nodes.set(node.id, node);
+    this.#silent.delete(node.id);
     this.#eras.set(node.era, node.id);
     if (before?.pool !== node.pool) this.#pools.delete(node.id);
   }
@@ -138,6 +152,8 @@ export class Cluster implements ClusterView {
   expire(id: NodeId): DatasetId[] {
     const touched = [...(this.#sightings.get(id)?.keys() ?? [])];
     this.forgetSightings(id);
+    const node = this.#nodes.get(id);
+    if (node !== undefined) this.#silent.set(id, node);
     this.#nodes.delete(id);
     this.#pools.delete(id);
     return touched;

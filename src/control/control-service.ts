@@ -1,13 +1,15 @@
 import type { Hello, Report, SnapshotReport, StorageReport } from '../api/agent-channel.ts';
 import type { CreateDatasetBody, DatasetConfiguration, MoveDatasetBody } from '../api/datasets.ts';
 import type { LeaseBody } from '../api/leases.ts';
+import type { NodeDeathView } from '../api/nodes.ts';
 import type { ResizeDatasetBody } from '../api/snapshots.ts';
 import type { Clock } from '../kit/clock.ts';
 import { type DatasetId, type NewUuid, type NodeId, parseDatasetId, type SnapshotId } from '../kit/ids.ts';
 import type { Logger } from '../kit/logger.ts';
+import type { NodeDeath } from '../model/node-death.ts';
 import type { AgentSession } from './agent-session.ts';
 import { type Decision, datasetOf, snapshotOf } from './changes.ts';
-import { Cluster, type ClusterView, nodeOf } from './cluster.ts';
+import { Cluster, type ClusterView, type LiveNode, nodeOf } from './cluster.ts';
 import {
   type Conditions,
   decideCreate,
@@ -16,6 +18,7 @@ import {
   decideResize,
   type Reply,
 } from './decide-datasets.ts';
+import { decideDeclareDead } from './decide-death.ts';
 import { decideAcquireLease, decideExpireLease, decideReleaseLease } from './decide-leases.ts';
 import { decideJoin, decideReports, type ReportOn } from './decide-reports.ts';
 import { settlePending } from './decide-snapshots.ts';
@@ -115,6 +118,30 @@ export class ControlService {
     return this.#perform(() => decideReleaseLease(this.deployment, id, this.#clock.wallMs()));
   }
 
+  /** An operator says that a node is dead. */
+  declareDead(uuid: string): Promise<Reply<NodeDeathView>> {
+    const world = { wallMs: this.#clock.wallMs(), newUuid: this.#newUuid };
+    return this.#perform(() => {
+      const decision = decideDeclareDead(this.deployment, this.#cluster, uuid, world);
+      for (const change of decision.changes) {
+        if (change.kind !== 'nodeDead') continue;
+        const { node } = change.death;
+        // What it last said is of no account any more.
+        this.#cluster.expire(node);
+        this.#expiries.get(node)?.();
+        this.#expiries.delete(node);
+        this.#logger.warn({ node }, 'node was declared dead');
+      }
+      return decision;
+    });
+  }
+
+  /** The declaration of a node as dead that `hello` does not acknowledge: such a node must not join. */
+  unacknowledgedDeath(id: NodeId, hello: Hello): NodeDeath | undefined {
+    const death = this.deployment.death(id);
+    return death === undefined || death.declaration === hello.acknowledges ? undefined : death;
+  }
+
   /** Reads, and answers once everything that was read is durable. */
   async read<T>(view: () => T): Promise<T> {
     const seen = view();
@@ -131,7 +158,7 @@ export class ControlService {
     this.#cluster.join(node);
     const known = this.#takeIn(session, hello.has);
     const settled = [
-      ...(await this.#commit(() => decideReports(node, known, this.#cluster))).snapshots,
+      ...(await this.#commit(() => this.#welcome(node, known))).snapshots,
       ...(await this.#commit(() => decideJoin(this.deployment, this.#cluster, node))).snapshots,
     ];
     if (this.#sessions.get(node.id) !== session) return;
@@ -247,6 +274,13 @@ export class ControlService {
     await Promise.all(written);
     const snapshots = [...decision.changes, ...followUp].flatMap((change) => snapshotOf(change) ?? []);
     return { reply: decision.reply, touched, snapshots };
+  }
+
+  /** What a hello changes durably. A node that was declared dead has let go of everything, or it would not be here. */
+  #welcome(node: LiveNode, reports: readonly ReportOn[]): Decision<readonly DatasetId[]> {
+    const decision = decideReports(node, reports, this.#cluster);
+    if (this.deployment.death(node.id) === undefined) return decision;
+    return { ...decision, changes: [{ kind: 'nodeBack', node: node.id }, ...decision.changes] };
   }
 
   #takeIn(session: AgentSession, reports: readonly Report[]): ReportOn[] {

@@ -19,6 +19,7 @@ export function decideAcquireLease(
   const nodeId = parseNodeId(body.node_uuid);
   if (datasetId === undefined) return reject(400, 'The dataset_id is not a UUID.');
   if (nodeId === undefined) return reject(400, DESCRIPTIONS.schema);
+  if (deployment.death(nodeId) !== undefined) return reject(409, DESCRIPTIONS.nodeDeclaredDead);
   const present = deployment.lease(datasetId);
   const held = present !== undefined && !leaseExpired(present, wallMs);
   if (held && present.nodeId !== nodeId) return reject(409, DESCRIPTIONS.leaseHeld);

@@ -6,7 +6,7 @@ import type { Change, Decision } from './changes.ts';
 import type { ClusterView, LiveNode } from './cluster.ts';
 import { settlePending } from './decide-snapshots.ts';
 import type { DeploymentView } from './deployment.ts';
-import { settle } from './settle.ts';
+import { leftOf, settle } from './settle.ts';
 
 /** The order a report was made under, if it is the present one for that dataset. */
 export type PresentWant = 'mounted' | 'released' | 'destroyed' | undefined;
@@ -71,6 +71,11 @@ function noteSeen(storage: Held, node: LiveNode, state: VolumeState): Held {
   if (state.kind === 'absent') return storage;
   // `elsewhere` tells no size, but that the volume exists: it must never be made anew.
   const sizeBytes = 'sizeBytes' in state ? state.sizeBytes : storage.sizeBytes;
+  if (storage.leftBy !== undefined && state.kind !== 'elsewhere') {
+    // It is this node's now, or nobody's.
+    const { leftBy: _, ...rest } = storage;
+    return { ...rest, made: true, pool: node.pool, sizeBytes };
+  }
   if (storage.made && storage.pool === node.pool && storage.sizeBytes === sizeBytes) return storage;
   return { ...storage, made: true, pool: node.pool, sizeBytes };
 }
@@ -85,8 +90,8 @@ function afterConfirmation(storage: Held, node: LiveNode, state: VolumeState, wa
       return state.kind === 'absent' ? { kind: 'gone' } : storage;
     case 'released':
       return storage.made
-        ? { kind: 'free', pool: storage.pool ?? node.pool, sizeBytes: storage.sizeBytes }
-        : { kind: 'unmade' };
+        ? { kind: 'free', pool: storage.pool ?? node.pool, sizeBytes: storage.sizeBytes, ...leftOf(storage) }
+        : { kind: 'unmade', ...leftOf(storage) };
   }
 }
 

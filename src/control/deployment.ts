@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { DatasetId, NodeId } from '../kit/ids.ts';
 import { type Dataset, nameOf } from '../model/dataset.ts';
 import type { Lease } from '../model/lease.ts';
+import type { NodeDeath } from '../model/node-death.ts';
 import type { Change } from './changes.ts';
 import { IndexMap } from './index-map.ts';
 import { Provisioned, type ProvisionedView } from './provisioned.ts';
@@ -19,6 +20,9 @@ export interface DeploymentView {
   concerning(node: NodeId): readonly Dataset[];
   /** Deleted datasets that exist in a pool and that no node has. */
   doomedIn(pool: string): readonly Dataset[];
+  /** The declaration of a node as dead, while it is in force. */
+  death(node: NodeId): NodeDeath | undefined;
+  deaths(): Iterable<NodeDeath>;
   /** Datasets and the bytes promised to them. */
   readonly provisioned: ProvisionedView;
   readonly snapshots: SnapshotsView;
@@ -38,6 +42,7 @@ export class Deployment implements DeploymentView {
   readonly #byName = new IndexMap<string, DatasetId>();
   readonly #byNode = new IndexMap<NodeId, DatasetId>();
   readonly #doomed = new IndexMap<string, DatasetId>();
+  readonly #deaths = new Map<NodeId, NodeDeath>();
   readonly provisioned = new Provisioned();
   #revision = 0;
 
@@ -81,6 +86,14 @@ export class Deployment implements DeploymentView {
     return this.#resolve(this.#doomed.get(pool));
   }
 
+  death(node: NodeId): NodeDeath | undefined {
+    return this.#deaths.get(node);
+  }
+
+  deaths(): Iterable<NodeDeath> {
+    return this.#deaths.values();
+  }
+
   apply(change: Change): void {
     switch (change.kind) {
       case 'dataset': {
@@ -98,6 +111,12 @@ export class Deployment implements DeploymentView {
         return;
       case 'snapshot':
         this.snapshots.put(change.snapshot);
+        return;
+      case 'nodeDead':
+        this.#deaths.set(change.death.node, change.death);
+        return;
+      case 'nodeBack':
+        this.#deaths.delete(change.node);
         return;
       case 'revision':
         this.#revision = change.revision;

@@ -97,7 +97,8 @@ function whyNotReleased(dataset: Dataset, holder: NodeId, lease: Lease | undefin
       dataset,
       holder,
       node,
-      'It has the volume and has not confirmed letting it go, so no other node may attach it. Bring the node back.',
+      'It has the volume and has not confirmed letting it go, so no other node may attach it. Bring the node back; or, when ' +
+        'the machine is off or cannot write to the storage, say so with "flockerctl node declare-dead".',
     );
   }
   // A lease keeps only what is mounted.

@@ -32,9 +32,16 @@ export function wishFor(
       sizeBytes: dataset.maximumSizeBytes,
       metadata: dataset.metadata,
       ...(dataset.source === null ? {} : { source: dataset.source.snapshotId }),
+      ...leftWith(storage),
     };
   }
-  return { want: dataset.deleted ? 'destroyed' : 'released', datasetId: dataset.id };
+  if (!dataset.deleted) return { want: 'released', datasetId: dataset.id };
+  return { want: 'destroyed', datasetId: dataset.id, ...leftWith(storage) };
+}
+
+/** The same list as a message has it. */
+function leftWith({ leftBy }: { readonly leftBy?: readonly NodeId[] }): { leftBy?: string[] } {
+  return leftBy === undefined ? {} : { leftBy: [...leftBy] };
 }
 
 /** What is to be done about a snapshot by the node that was chosen for it; undefined when it stays as it is. */

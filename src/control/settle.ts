@@ -1,3 +1,4 @@
+import type { NodeId } from '../kit/ids.ts';
 import type { Dataset } from '../model/dataset.ts';
 import type { ClusterView } from './cluster.ts';
 
@@ -16,15 +17,26 @@ export function settle(dataset: Dataset, cluster: ClusterView): Dataset {
       const node = cluster.node(dataset.primary);
       if (node?.connected !== true) return dataset;
       if (dataset.source !== null && dataset.source.pool !== node.pool) return dataset;
-      return { ...dataset, storage: { kind: 'held', node: node.id, made: false, pool: null, sizeBytes: null } };
+      const held = { kind: 'held', node: node.id, made: false, pool: null, sizeBytes: null } as const;
+      return { ...dataset, storage: { ...held, ...leftOf(storage) } };
     }
     case 'free': {
       const node = dataset.deleted ? anyNodeOfPool(dataset, storage.pool, cluster) : cluster.node(dataset.primary);
       if (node?.connected !== true || node.pool !== storage.pool) return dataset;
       const { pool, sizeBytes } = storage;
-      return { ...dataset, storage: { kind: 'held', node: node.id, made: true, pool, sizeBytes } };
+      const held = { kind: 'held', node: node.id, made: true, pool, sizeBytes } as const;
+      return { ...dataset, storage: { ...held, ...leftOf(storage) } };
     }
   }
+}
+
+interface Left {
+  readonly leftBy?: readonly NodeId[];
+}
+
+/** Who left the volume, where that still matters. */
+export function leftOf({ leftBy }: Left): Left {
+  return leftBy === undefined ? {} : { leftBy };
 }
 
 function anyNodeOfPool(dataset: Dataset, pool: string, cluster: ClusterView): ReturnType<ClusterView['node']> {

@@ -3,21 +3,35 @@ import { Compile } from 'typebox/compile';
 import { UuidField } from '../api/fields.ts';
 import { parseDatasetId, parseLeasedId, parseNodeId, parseSnapshotId } from '../kit/ids.ts';
 import type { Dataset, DatasetSource, Storage } from '../model/dataset.ts';
-import { type Change, DATASET_PREFIX, LEASE_PREFIX, REVISION_KEY, SNAPSHOT_PREFIX } from './changes.ts';
+import {
+  type Change,
+  DATASET_PREFIX,
+  LEASE_PREFIX,
+  NODE_DEATH_PREFIX,
+  REVISION_KEY,
+  SNAPSHOT_PREFIX,
+} from './changes.ts';
 import { type Json, StoreError } from './store/store.ts';
 import { readSnapshot } from './stored-snapshot.ts';
 
 const Size = Type.Union([Type.Integer({ minimum: 0 }), Type.Null()]);
+const LeftBy = Type.Optional(Type.Array(UuidField));
 const StoredStorage = Type.Union([
-  Type.Object({ kind: Type.Literal('unmade') }),
+  Type.Object({ kind: Type.Literal('unmade'), leftBy: LeftBy }),
   Type.Object({
     kind: Type.Literal('held'),
     node: UuidField,
     made: Type.Boolean(),
     pool: Type.Union([Type.String(), Type.Null()]),
     sizeBytes: Size,
+    leftBy: LeftBy,
   }),
-  Type.Object({ kind: Type.Literal('free'), pool: Type.String(), sizeBytes: Size }),
+  Type.Object({
+    kind: Type.Literal('free'),
+    pool: Type.String(),
+    sizeBytes: Size,
+    leftBy: LeftBy,
+  }),
   Type.Object({ kind: Type.Literal('gone') }),
 ]);
 const StoredSource = Type.Object({ snapshotId: UuidField, pool: Type.String() });
@@ -31,6 +45,7 @@ const StoredDataset = Compile(
     storage: StoredStorage,
   }),
 );
+const StoredDeath = Compile(Type.Object({ declaration: UuidField, declaredAtMs: Type.Number() }));
 const StoredLease = Compile(Type.Object({ nodeId: UuidField, expiresAtMs: Type.Union([Type.Number(), Type.Null()]) }));
 
 /**
@@ -74,6 +89,10 @@ function readEntry(key: string, value: Json): Change {
     const snapshot = readSnapshot(key.slice(SNAPSHOT_PREFIX.length), value);
     if (snapshot !== undefined) return { kind: 'snapshot', snapshot };
   }
+  if (key.startsWith(NODE_DEATH_PREFIX)) {
+    const node = parseNodeId(key.slice(NODE_DEATH_PREFIX.length));
+    if (node !== undefined && StoredDeath.Check(value)) return { kind: 'nodeDead', death: { node, ...value } };
+  }
   throw new StoreError(
     'store_damaged',
     `The store has an entry that this version cannot read: ${key}. Nothing was changed. Start the version that wrote it, ` +
@@ -82,9 +101,14 @@ function readEntry(key: string, value: Json): Change {
 }
 
 function readStorage(stored: Static<typeof StoredStorage>): Storage | undefined {
-  if (stored.kind !== 'held') return stored;
-  const node = parseNodeId(stored.node);
-  return node === undefined ? undefined : { ...stored, node };
+  if (stored.kind === 'gone') return stored;
+  const { leftBy: storedLeftBy, ...rest } = stored;
+  const leftBy = storedLeftBy?.flatMap((id) => parseNodeId(id) ?? []);
+  if (leftBy?.length !== storedLeftBy?.length) return undefined;
+  const left = leftBy === undefined ? {} : { leftBy };
+  if (rest.kind !== 'held') return { ...rest, ...left };
+  const node = parseNodeId(rest.node);
+  return node === undefined ? undefined : { ...rest, node, ...left };
 }
 
 function readSource(stored: Static<typeof StoredSource> | undefined): DatasetSource | null | undefined {

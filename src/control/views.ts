@@ -3,6 +3,7 @@ import type { DatasetInspection, DatasetStatus, ProblemView } from '../api/inspe
 import type { NodeInspection, NodeState } from '../api/nodes.ts';
 import type { Dataset } from '../model/dataset.ts';
 import type { Lease } from '../model/lease.ts';
+import type { NodeDeath } from '../model/node-death.ts';
 import { needsAction } from '../model/volume-state.ts';
 import type { ClusterView, LiveNode } from './cluster.ts';
 import { configurationOf } from './decide-datasets.ts';
@@ -58,7 +59,7 @@ export function nodeState(node: LiveNode): NodeState {
   return { uuid: node.id, host: node.host };
 }
 
-export function nodeInspection(node: LiveNode): NodeInspection {
+export function nodeInspection(node: LiveNode, death?: NodeDeath): NodeInspection {
   return {
     uuid: node.id,
     host: node.host,
@@ -69,6 +70,7 @@ export function nodeInspection(node: LiveNode): NodeInspection {
     backend: node.backend,
     pool: node.pool,
     profiles: [...node.profiles],
+    ...(death === undefined ? {} : { declared_dead: new Date(death.declaredAtMs).toISOString() }),
   };
 }
 

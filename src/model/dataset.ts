@@ -9,17 +9,26 @@ import type { DatasetId, NodeId, SnapshotId } from '../kit/ids.ts';
  *   once true, a volume that cannot be found is lost and must never be replaced by an empty one.
  * - `free`: it exists in `pool` and no node has it.
  * - `gone`: deleted by the API and destroyed.
+ *
+ * `leftBy` names nodes that were declared dead while they had the volume: in the pool it may still lie as one of theirs, and
+ * whoever is granted it takes it over from there.
  */
 export type Storage =
-  | { readonly kind: 'unmade' }
+  | { readonly kind: 'unmade'; readonly leftBy?: readonly NodeId[] }
   | {
       readonly kind: 'held';
       readonly node: NodeId;
       readonly made: boolean;
       readonly pool: string | null;
       readonly sizeBytes: number | null;
+      readonly leftBy?: readonly NodeId[];
     }
-  | { readonly kind: 'free'; readonly pool: string; readonly sizeBytes: number | null }
+  | {
+      readonly kind: 'free';
+      readonly pool: string;
+      readonly sizeBytes: number | null;
+      readonly leftBy?: readonly NodeId[];
+    }
   | { readonly kind: 'gone' };
 
 /** The snapshot that a dataset begins with, and the pool where that is: only its nodes can make the dataset. */

@@ -255,6 +255,8 @@ describe('GET /v1/openapi.json (addition)', () => {
       [`${PATHS.snapshots}/{snapshot_id}`]: ['delete'],
       [PATHS.leases]: ['get', 'post'],
       [`${PATHS.leases}/{dataset_id}`]: ['delete'],
+      [PATHS.nodes]: undefined,
+      [`${PATHS.nodes}/{uuid}/declare-dead`]: ['post'],
       ...withoutBare(),
     });
     expect(paths).not.toHaveProperty(PATHS.nodesByEra);

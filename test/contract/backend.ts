@@ -8,6 +8,7 @@ import { teardownNode } from '../../src/agent/backends/teardown.ts';
 import { type DatasetId, newDatasetId } from '../../src/kit/ids.ts';
 import { expectSoundFigures } from './backend-figures.ts';
 import { growthContract } from './backend-growth.ts';
+import { seizureContract } from './backend-seizure.ts';
 import { snapshotContract } from './backend-snapshots.ts';
 import { BackendWorld, type WorldPlace } from './backend-world.ts';
 import { expectCode } from './expect-code.ts';
@@ -37,6 +38,7 @@ export interface BackendSubject {
 export function backendContract(name: string, subject: BackendSubject): void {
   growthContract(name, subject);
   snapshotContract(name, subject);
+  seizureContract(name, subject);
   describe.skipIf(subject.skip !== null)(`${name} keeps the backend contract${subject.skip ?? ''}`, () => {
     let world: BackendWorld;
     let a: Backend;

@@ -82,6 +82,28 @@ export function growthAndSnapshotsContract(world: () => StorageWorld): void {
     });
   });
 
+  describe('dead nodes', () => {
+    it('are not those that are connected, nor those that nothing is known of', async () => {
+      const { client, here } = world();
+      await expect(client.declareNodeDead(here, soon())).rejects.toMatchObject({ code: 'in_use' });
+      const unknown = must(parseNodeId(randomUUID()));
+      await expect(client.declareNodeDead(unknown, soon())).rejects.toMatchObject({ code: 'not_found' });
+    });
+
+    it('lose their leases, once', async () => {
+      const { client, here } = world();
+      const gone = must(parseNodeId(randomUUID()));
+      const id = await make({ primary: gone });
+      await client.acquireLease({ datasetId: id, nodeId: gone, expiresSeconds: null }, soon());
+      const death = await client.declareNodeDead(gone, soon());
+      expect(death).toMatchObject({ uuid: gone, datasets: [], leases: [id] });
+      expect(Date.parse(death.declared_dead)).not.toBeNaN();
+      expect(await client.declareNodeDead(gone, soon())).toEqual({ ...death, leases: [] });
+      await client.acquireLease({ datasetId: id, nodeId: here, expiresSeconds: null }, soon());
+      await client.releaseLease(id, soon());
+    });
+  });
+
   describe('snapshots', () => {
     it('are taken of a mounted dataset, listed, and outlive it', async () => {
       const { client } = world();

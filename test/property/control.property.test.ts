@@ -38,6 +38,7 @@ const ON_NODES = {
   join: (cluster, node) => cluster.join(node),
   leave: (cluster, node) => node.leave(cluster.service),
   crash: (cluster, node) => node.crash(cluster.service),
+  declareDead: (cluster, node) => cluster.declareDead(node),
   readOrders: (_, node) => void node.readOrders(),
   deliverReport: (cluster, node) => cluster.note(node.deliverReport(cluster.service)),
   pass: (cluster) => cluster.clock.advance(7_000),
@@ -65,6 +66,7 @@ const step: fc.Arbitrary<Step> = fc.record({
     { weight: 2, arbitrary: fc.constantFrom<Operation>('snapshot', 'beginSnapshot', 'finishSnapshot') },
     { weight: 1, arbitrary: fc.constantFrom<Operation>('clone', 'removeSnapshot') },
     { weight: 3, arbitrary: fc.constantFrom<Operation>('move', 'join') },
+    { weight: 1, arbitrary: fc.constant<Operation>('declareDead') },
     { weight: 2, arbitrary: fc.constantFrom(...OPERATIONS) },
   ),
   // Mostly one dataset between two nodes that share a pool: that is where harm can come from.

@@ -17,6 +17,7 @@ const STATES: Record<VolumeState['kind'], VolumeState> = {
 /** What each step leads to, by the contract of a backend. */
 const LEADS: Record<Step, { from: VolumeState['kind']; to: VolumeState['kind'] }> = {
   create: { from: 'absent', to: 'detached' },
+  seize: { from: 'elsewhere', to: 'attached' },
   attach: { from: 'detached', to: 'attached' },
   grow: { from: 'attached', to: 'attached' },
   mount: { from: 'attached', to: 'mounted' },
@@ -31,6 +32,8 @@ const GOALS: Record<Order['want'], readonly VolumeState['kind'][]> = {
 };
 
 const state = fc.constantFrom(...Object.values(STATES));
+/** `elsewhere` is the node `other`. */
+const left = { leftBy: fc.constantFrom<string[]>([], ['third'], ['third', 'other']) };
 const order: fc.Arbitrary<Order> = fc.oneof(
   fc.record({
     want: fc.constant('mounted' as const),
@@ -39,11 +42,13 @@ const order: fc.Arbitrary<Order> = fc.oneof(
     mayCreate: fc.boolean(),
     sizeBytes: fc.constantFrom(null, sizeBytes),
     metadata: fc.constant({}),
+    ...left,
   }),
   fc.record({
     want: fc.constantFrom('released' as const, 'destroyed' as const),
     datasetId: fc.constant(datasetId),
     order: fc.constant(1),
+    ...left,
   }),
 );
 
@@ -87,10 +92,13 @@ describe('the planner', () => {
     );
   });
 
-  it('touches nothing that another node has', () => {
+  it('touches nothing that another node has, unless that is dead and the volume is wanted', () => {
     fc.assert(
       fc.property(order, (wish) => {
-        expect(plan(wish, STATES.elsewhere).kind).not.toBe('step');
+        const mayTake = wish.want !== 'released' && wish.leftBy?.includes('other');
+        const next = plan(wish, STATES.elsewhere);
+        if (mayTake) expect(next).toEqual({ kind: 'step', step: 'seize' });
+        else expect(next.kind).not.toBe('step');
       }),
     );
   });

@@ -101,6 +101,12 @@ export class ModelCluster {
     this.note(this.#service.releaseLease(id));
   }
 
+  /** An operator switches a node off and says so. */
+  declareDead(node: ModelNode): void {
+    node.crash(this.#service);
+    this.note(this.#service.declareDead(node.id));
+  }
+
   join(node: ModelNode): void {
     this.note(node.join(this.#service, (order) => this.#checkOrder(node, order)));
   }
@@ -273,7 +279,8 @@ function contentsOf(deployment: DeploymentView): unknown {
   const datasets = [...deployment.datasets()].sort((a, b) => (a.id < b.id ? -1 : 1));
   const leases = [...deployment.leases()].sort((a, b) => (a.datasetId < b.datasetId ? -1 : 1));
   const snapshots = [...deployment.snapshots.all()].sort((a, b) => (a.id < b.id ? -1 : 1));
-  return { datasets, leases, snapshots, revision: deployment.revision, tag: deployment.tag };
+  const deaths = [...deployment.deaths()].sort((a, b) => (a.node < b.node ? -1 : 1));
+  return { datasets, leases, snapshots, deaths, revision: deployment.revision, tag: deployment.tag };
 }
 
 function datasetId(number: number): DatasetId {

@@ -99,6 +99,9 @@ export class ModelDisks {
     }
     if (volume === undefined) throw new Error(`${step} of dataset ${id}, which does not exist`);
     switch (step) {
+      case 'seize':
+        // Powering a node off detaches here what it had.
+        throw new Error(`dataset ${id} is taken over though nobody has it`);
       case 'attach':
         volume.attachedTo.add(node);
         if (volume.attachedTo.size > 1)

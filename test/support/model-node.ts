@@ -77,7 +77,14 @@ export class ModelNode {
       orders.push(message);
     });
     const ids = new Set([...this.#disks.idsOn(this.id), ...this.#running.keys()]);
-    const hello: Hello = helloOf({ pool: this.pool, has: [...ids].map((id) => this.#report(id)) });
+    let hello: Hello = helloOf({ pool: this.pool, has: [...ids].map((id) => this.#report(id)) });
+    const death = service.unacknowledgedDeath(this.id, hello);
+    if (death !== undefined) {
+      this.#running.clear();
+      this.#snapshots.powerOff();
+      this.#disks.powerOff(this.id);
+      hello = { ...hello, has: [], acknowledges: death.declaration };
+    }
     const work = service.join(session, hello);
     this.#connection = { session, orders, reports: [], work };
     if (before !== undefined) service.leave(before.session);

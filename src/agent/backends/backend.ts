@@ -68,6 +68,12 @@ export interface Backend {
   create(recipe: VolumeRecipe, signal: AbortSignal): Promise<void>;
   /** detached → attached: from now on this node has it. Fails with `volume_elsewhere` when another node does. */
   attach(datasetId: DatasetId, signal: AbortSignal): Promise<void>;
+  /**
+   * elsewhere → attached, from one of these nodes, which an operator declared dead. Fails with `volume_in_use` where the
+   * storage shows that the volume is still in use there: the word of an operator is the last thing to rely on, not the only
+   * one. Absent where nodes cannot have each other's volumes.
+   */
+  seize?(datasetId: DatasetId, from: readonly string[], signal: AbortSignal): Promise<void>;
   /** attached → mounted at the node's mount root. */
   mount(datasetId: DatasetId, signal: AbortSignal): Promise<void>;
   /**

@@ -171,10 +171,32 @@ export class PoolLayout {
     return await moved(this.detachedPath(datasetId), this.attachedPath(datasetId));
   }
 
+  /** Where a volume is that another node has. */
+  attachedPathOf(instance: string, datasetId: DatasetId): string {
+    return this.#path('attached', instance, datasetId);
+  }
+
+  /**
+   * Makes a volume of another node this node's. Durable: once that is reported, nobody remembers whose it was. False when it
+   * no longer is where it was.
+   */
+  async seize(datasetId: DatasetId, from: string): Promise<boolean> {
+    if (!(await moved(this.attachedPathOf(from, datasetId), this.attachedPath(datasetId)))) return false;
+    await Promise.all(
+      [from, this.instance].map((instance) => this.#filesystem.syncDirectory(this.#path('attached', instance))),
+    );
+    return true;
+  }
+
   /** Gives an attached volume back to the pool; durable, since another node may take it on this promise. */
   async give(datasetId: DatasetId): Promise<void> {
     await rename(this.attachedPath(datasetId), this.detachedPath(datasetId));
     await Promise.all([this.syncDetached(), this.#filesystem.syncDirectory(this.#path('attached', this.instance))]);
+  }
+
+  /** Makes earlier changes among this node's volumes durable. */
+  async syncAttached(): Promise<void> {
+    await this.#filesystem.syncDirectory(this.#path('attached', this.instance));
   }
 
   /** Makes earlier changes in `unattached` durable. */

@@ -44,6 +44,26 @@ export class PoolSteps {
     });
   }
 
+  /** elsewhere → attached. `guarded` as in {@link detach}. */
+  seize(
+    datasetId: DatasetId,
+    from: readonly string[],
+    signal: AbortSignal,
+    guarded: (directory: string, move: () => Promise<void>) => Promise<void>,
+  ): Promise<void> {
+    return this.explain('take over', datasetId, signal, async () => {
+      const place = await this.#pool.find(datasetId);
+      // What an interrupted try has moved must be durable as well.
+      if (place.kind === 'attached') return await this.#pool.syncAttached();
+      if (place.kind !== 'elsewhere' || !from.includes(place.instance))
+        throw this.#refusal('take over', datasetId, place);
+      await guarded(this.#pool.attachedPathOf(place.instance, datasetId), async () => {
+        if (await this.#pool.seize(datasetId, place.instance)) return;
+        throw this.#refusal('take over', datasetId, await this.#pool.find(datasetId));
+      });
+    });
+  }
+
   /** attached → detached. `guarded` runs the move it is given, holding on to a proof that the volume is at rest. */
   detach(
     datasetId: DatasetId,

@@ -3,6 +3,7 @@ import { act, DATASET, examples, NODE, parseSelector } from './command-parts.ts'
 import { createDataset } from './create.ts';
 import type { CtlEnvironment } from './ctl-environment.ts';
 import { parseDatasetSize, parseMetadata } from './dataset-wishes.ts';
+import { declareNodeDead } from './declare-dead.ts';
 import { destroyDataset } from './destroy.ts';
 import { moveDataset } from './move.ts';
 import { resizeDataset } from './resize.ts';
@@ -57,6 +58,25 @@ export function changeCommands(program: Command, environment: CtlEnvironment): v
     .addHelpText('after', examples('destroy -d webapp --wait'))
     .action(act(environment, destroyDataset));
   snapshotCommands(program, environment);
+  nodeCommands(program, environment);
+}
+
+function nodeCommands(program: Command, environment: CtlEnvironment): void {
+  program
+    .command('node')
+    .description('what operators say of nodes')
+    .command('declare-dead')
+    .description('say that a node is off, or cut off from the storage, so that other nodes may have its volumes')
+    .argument('<node>', NODE, parseSelector)
+    .option('-y, --yes', 'the machine is off, or cannot write to the storage any more')
+    .addHelpText(
+      'after',
+      '\nA volume is mounted on one node at most, and a node that does not answer may still be writing. Only whoever knows that it\n' +
+        'cannot write any more may say so. Its leases end, and its volumes can be moved to the nodes that share its storage. When its\n' +
+        'agent comes back, it lets go of everything before it gets anything.\n' +
+        examples('nodes', 'node declare-dead 192.0.2.1 --yes', 'move -d webapp -t 192.0.2.2 --wait'),
+    )
+    .action(act(environment, declareNodeDead));
 }
 
 function snapshotCommands(program: Command, environment: CtlEnvironment): void {

@@ -239,3 +239,22 @@ it('says its version without a cluster', async () => {
   expect((await bench.runBare('version', '--json')).stdout).toBe('{"flockerctl":"1.2.3"}\n');
   expect(bench.targets).toEqual([]);
 });
+
+describe('node declare-dead', () => {
+  it('asks for a yes, and then gives what the node had to others', async () => {
+    const id = await bench.mounted(NODE_A, { metadata: { name: 'left' } });
+    const connected = await bench.run('node', 'declare-dead', NODE_A, '--yes');
+    expect(connected).toMatchObject({ exitCode: 1, stdout: '' });
+    expect(connected.stderr).toContain('connected');
+    bench.flocker.removeNode(NODE_A);
+    const unsure = await bench.run('node', 'declare-dead', NODE_A);
+    expect(unsure).toMatchObject({ exitCode: 1, stdout: '' });
+    expect(unsure.stderr).toContain('--yes');
+    const sure = await bench.run('--json', 'node', 'declare-dead', NODE_A, '--yes');
+    expect(JSON.parse(sure.stdout)).toMatchObject({ uuid: NODE_A, datasets: [id] });
+    const again = await bench.run('node', 'declare-dead', NODE_A, '--yes');
+    expect(again.exitCode).toBe(0);
+    expect(again.stdout).toContain('0 volumes, 0 leases');
+    expect(await bench.run('node', 'declare-dead', 'nix', '--yes')).toMatchObject({ exitCode: 1, stdout: '' });
+  });
+});

@@ -5,6 +5,7 @@ import { CodedError } from '../../kit/coded-error.ts';
  *   says something else.
  * - `no_match`, `ambiguous`: what was given names no, or more than one, node or dataset; nothing was changed.
  * - `name_taken`: there is a volume of that name.
+ * - `not_confirmed`: it needs a yes; nothing was changed.
  * - `timed_out`: the change is saved, but it was not done within the time given.
  */
 export type CtlErrorCode =
@@ -13,6 +14,7 @@ export type CtlErrorCode =
   | 'no_match'
   | 'ambiguous'
   | 'name_taken'
+  | 'not_confirmed'
   | 'timed_out'
   | 'unexpected_answer';
 

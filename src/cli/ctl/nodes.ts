@@ -28,8 +28,12 @@ export async function showNodes(session: Session, options: { readonly long?: tru
   }
   const paint = paintFor(environment);
   const wallMs = environment.clock.wallMs();
-  const state = ({ connected, last_heard }: NodeInspection): string =>
-    connected ? 'connected' : `away for ${agoText(last_heard, wallMs)}`;
+  const state = ({ connected, declared_dead, last_heard }: NodeInspection): string =>
+    declared_dead !== undefined
+      ? `declared dead ${agoText(declared_dead, wallMs)} ago`
+      : connected
+        ? 'connected'
+        : `away for ${agoText(last_heard, wallMs)}`;
   const rows = nodes.map((node) => [
     { text: shortened(node.uuid, options.long === true) },
     { text: printable(node.host) },

@@ -1,13 +1,15 @@
 import type { DatasetConfiguration, DatasetState } from '../../api/datasets.ts';
+import { DESCRIPTIONS } from '../../api/errors.ts';
 import type { DatasetInspection, ProblemView } from '../../api/inspection.ts';
 import type { LeaseBody } from '../../api/leases.ts';
-import type { NodeInspection } from '../../api/nodes.ts';
+import type { NodeDeathView, NodeInspection } from '../../api/nodes.ts';
 import type { Clock } from '../../kit/clock.ts';
 import { type DatasetId, derivedUuid, type NewUuid, type NodeId, parseNodeId, type SnapshotId } from '../../kit/ids.ts';
 import { DEFAULT_SIZE_BYTES, PROFILE_KEY } from '../../model/dataset.ts';
 import { type Lease, leaseExpired } from '../../model/lease.ts';
 import type { PoolReport } from '../../model/storage-state.ts';
 import { needsAction, type ProblemCode } from '../../model/volume-state.ts';
+import { ClientError } from '../flocker-client.ts';
 import { FakeSnapshots } from './fake-snapshots.ts';
 
 /** The one profile that no node of the fake has. */
@@ -49,6 +51,7 @@ export class FakeCluster {
   storage: PoolReport = UNKNOWN_POOL;
   readonly snapshots: FakeSnapshots;
   readonly #nodes = new Set<NodeId>();
+  readonly #deaths = new Map<NodeId, string>();
   readonly #leases = new Map<DatasetId, Lease>();
   readonly #timers = new Map<DatasetId, () => void>();
   readonly #listeners = new Set<() => void>();
@@ -75,6 +78,7 @@ export class FakeCluster {
   addNode(node = parseNodeId(this.#newUuid())): NodeId {
     if (node === undefined) throw new Error('newUuid made something that is no UUIDv4');
     this.#nodes.add(node);
+    this.#deaths.delete(node);
     this.changed();
     return node;
   }
@@ -83,6 +87,25 @@ export class FakeCluster {
   removeNode(node: NodeId): void {
     this.#nodes.delete(node);
     this.changed();
+  }
+
+  /** As the control service: whatever the node had is free, and its leases end. */
+  declareDead(node: NodeId): NodeDeathView {
+    if (this.#nodes.has(node)) throw new ClientError('in_use', DESCRIPTIONS.nodeConnected);
+    const before = this.#deaths.get(node);
+    if (before !== undefined) return { uuid: node, declared_dead: before, datasets: [], leases: [] };
+    const all = [...this.datasets.values()];
+    const held = all.filter(({ storage }) => storage.kind === 'held' && storage.node === node);
+    const leases = this.leases().filter(({ node_uuid }) => node_uuid === node);
+    const isPrimary = all.some(({ configuration }) => configuration.primary === node);
+    if (!isPrimary && held.length + leases.length === 0) throw new ClientError('not_found', DESCRIPTIONS.nodeUnknown);
+    const declaredDead = new Date(this.#clock.wallMs()).toISOString();
+    this.#deaths.set(node, declaredDead);
+    for (const dataset of held) dataset.storage = { kind: 'free' };
+    for (const { dataset_id } of leases) this.dropLease(dataset_id as DatasetId);
+    this.configured();
+    const ids = { datasets: held.map(({ id }) => id), leases: leases.map(({ dataset_id }) => dataset_id) };
+    return { uuid: node, declared_dead: declaredDead, ...ids };
   }
 
   eraOf(node: NodeId): string {

@@ -31,6 +31,7 @@ export function fakeStorageClient({ cluster, additions, answer, wait }: FakeStor
   };
   return {
     storageState: (signal) => supported(signal, () => fakeStorageView(cluster)),
+    declareNodeDead: (node, signal) => supported(signal, () => cluster.declareDead(node)),
     resizeDataset: (id, maximumSizeBytes, signal) =>
       supported(signal, () => {
         if (!resizeBody.Check({ maximum_size: maximumSizeBytes })) {

@@ -4,7 +4,7 @@ import { Compile } from 'typebox/compile';
 import { DESCRIPTIONS } from '../../api/errors.ts';
 import { PATHS } from '../../api/paths.ts';
 import { CreateSnapshotBody, ResizeDatasetBody } from '../../api/snapshots.ts';
-import { type DatasetId, parseDatasetId, parseSnapshotId, type SnapshotId } from '../../kit/ids.ts';
+import { type DatasetId, parseDatasetId, parseNodeId, parseSnapshotId, type SnapshotId } from '../../kit/ids.ts';
 import { ClientError } from '../flocker-client.ts';
 import type { FakeFlocker } from './fake-flocker.ts';
 import { sendJson } from './https-listener.ts';
@@ -24,6 +24,13 @@ export async function serveFakeStorage(
   if (grown !== undefined && request.method === 'POST') {
     const { maximum_size: sizeBytes } = checked(resizeBody, await text(request));
     sendJson(response, 200, await client.resizeDataset(datasetOf(grown), sizeBytes, now));
+    return true;
+  }
+  const [, dead] = /^\/v1\/nodes\/([^/]+)\/declare-dead$/.exec(url.pathname) ?? [];
+  if (dead !== undefined && request.method === 'POST') {
+    const node = parseNodeId(dead);
+    if (node === undefined) throw new ClientError('bad_request', DESCRIPTIONS.schema);
+    sendJson(response, 200, await client.declareNodeDead(node, now));
     return true;
   }
   if (url.pathname === PATHS.snapshots && request.method === 'POST') {

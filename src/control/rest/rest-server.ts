@@ -11,6 +11,7 @@ import { configurationRoutes } from './configuration-routes.ts';
 import { answerUnroutable, replyByContract } from './contract-replies.ts';
 import { eventsRoute } from './events-route.ts';
 import { controlMetrics } from './metrics.ts';
+import { nodeRoutes } from './node-routes.ts';
 import { snapshotRoutes } from './snapshot-routes.ts';
 import { stateRoutes } from './state-routes.ts';
 import { admitOnly, mutualTls, type TlsMaterial } from './tls-guard.ts';
@@ -87,6 +88,7 @@ async function buildRestApp(options: RestServerOptions): Promise<FastifyInstance
   await app.register((scope, _options, done) => {
     configurationRoutes(scope, service, clock);
     snapshotRoutes(scope, service);
+    nodeRoutes(scope, service);
     stateRoutes(scope, service, clock);
     eventsRoute(scope, service, clock);
     scope.get(

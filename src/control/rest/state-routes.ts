@@ -81,7 +81,10 @@ export function stateRoutes(app: FastifyInstance, service: ControlService, clock
         response: { 200: Type.Array(NodeInspection) },
       },
     },
-    async () => service.read(() => [...cluster.nodes()].map(nodeInspection)),
+    async () =>
+      service.read(() =>
+        [...cluster.nodes(), ...cluster.silent()].map((node) => nodeInspection(node, deployment.death(node.id))),
+      ),
   );
   app.get(
     PATHS.storage,

@@ -171,6 +171,13 @@ class BtrfsBackend implements Backend {
     await this.#steps.attach(datasetId, signal);
   }
 
+  async seize(datasetId: DatasetId, from: readonly string[], signal: AbortSignal): Promise<void> {
+    await this.#steps.seize(datasetId, from, signal, async (directory, move) => {
+      await this.#mounts.rest({ datasetId, directory });
+      await move();
+    });
+  }
+
   async mount(datasetId: DatasetId, signal: AbortSignal): Promise<void> {
     await this.#steps.explain('mount', datasetId, signal, async () => {
       const directory = await this.#steps.attachedDirectory('mount', datasetId);

@@ -122,6 +122,13 @@ class Directory implements Backend {
     await this.#steps.attach(datasetId, signal);
   }
 
+  async seize(datasetId: DatasetId, from: readonly string[], signal: AbortSignal): Promise<void> {
+    await this.#steps.seize(datasetId, from, signal, async (directory, move) => {
+      await this.#requireUnused(datasetId, directory);
+      await move();
+    });
+  }
+
   async mount(datasetId: DatasetId, signal: AbortSignal): Promise<void> {
     await this.#steps.explain('mount', datasetId, signal, async () => {
       const directory = await this.#steps.attachedDirectory('mount', datasetId);

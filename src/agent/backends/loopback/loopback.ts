@@ -148,6 +148,18 @@ class Loopback implements Backend {
     await this.#steps.attach(datasetId, signal);
   }
 
+  /** The lock on an image that another machine still has bound reaches this one where the pool's filesystem carries locks. */
+  async seize(datasetId: DatasetId, from: readonly string[], signal: AbortSignal): Promise<void> {
+    await this.#steps.seize(datasetId, from, signal, async (directory, move) => {
+      const image = await this.#lock.holdAtRest({ datasetId, directory }, signal);
+      try {
+        await move();
+      } finally {
+        await image?.close();
+      }
+    });
+  }
+
   async mount(datasetId: DatasetId, signal: AbortSignal): Promise<void> {
     await this.#steps.explain('mount', datasetId, signal, async () => {
       const reading = [this.#steps.attachedDirectory('mount', datasetId), readMountTable()] as const;
