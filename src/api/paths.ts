@@ -11,6 +11,7 @@ export const PATHS = {
   snapshots: '/v1/configuration/snapshots',
   storage: '/v1/state/storage',
   nodes: '/v1/nodes',
+  restored: '/v1/restored',
   events: '/v1/events',
   openapi: '/v1/openapi.json',
   health: '/health',

@@ -3,7 +3,7 @@ import type { Dataset } from '../model/dataset.ts';
 import type { Lease } from '../model/lease.ts';
 import type { NodeDeath } from '../model/node-death.ts';
 import type { Snapshot } from '../model/snapshot.ts';
-import type { Json, StoreChange } from './store/store.ts';
+import { type Json, RESTORED_KEY, type StoreChange } from './store/store.ts';
 
 /** One change of the durable deployment. Decisions return these; nothing else alters it. */
 export type Change =
@@ -13,8 +13,18 @@ export type Change =
   | { readonly kind: 'snapshot'; readonly snapshot: Snapshot }
   | { readonly kind: 'nodeDead'; readonly death: NodeDeath }
   | { readonly kind: 'nodeBack'; readonly node: NodeId }
+  /** The records are an old copy; undefined when all that was doubted is confirmed. */
+  | { readonly kind: 'restored'; readonly restored: Restored | undefined }
   /** The configuration as users see it changed: a new tag (contract 1.9). */
   | { readonly kind: 'revision'; readonly revision: number };
+
+/** That the records were replaced by an old copy of them. */
+export interface Restored {
+  /** Wall clock, milliseconds since the epoch. */
+  readonly atMs: number;
+  /** Whether where the volumes are was put in doubt for it. */
+  readonly doubted: boolean;
+}
 
 /** What a request leads to: the answer, and what to make durable before it is given. */
 export interface Decision<Reply> {
@@ -34,6 +44,7 @@ export function datasetOf(change: Change): DatasetId | undefined {
     case 'snapshot':
     case 'nodeDead':
     case 'nodeBack':
+    case 'restored':
     case 'revision':
       return undefined;
   }
@@ -86,12 +97,16 @@ export function toStoreChange(change: Change): StoreChange {
     }
     case 'nodeBack':
       return { kind: 'remove', key: NODE_DEATH_PREFIX + change.node };
+    case 'restored':
+      if (change.restored === undefined) return { kind: 'remove', key: RESTORED_KEY };
+      return { kind: 'put', key: RESTORED_KEY, value: { ...change.restored } };
     case 'revision':
       return { kind: 'put', key: REVISION_KEY, value: change.revision };
   }
 }
 
 function storedStorage(storage: Dataset['storage']): Json {
+  if (storage.kind === 'unconfirmed') return { kind: 'unconfirmed', was: storedStorage(storage.was) };
   if (storage.kind === 'gone' || storage.leftBy === undefined) return { ...storage };
   return { ...storage, leftBy: [...storage.leftBy] };
 }

@@ -55,6 +55,8 @@ export interface ClusterView {
   sighting(node: NodeId, dataset: DatasetId): Sighting | undefined;
   /** Nodes that have a dataset attached or mounted. More than one, or one that does not hold it, is a conflict. */
   havers(dataset: DatasetId): ReadonlySet<NodeId>;
+  /** Every dataset that some node has, known to the records or not. */
+  had(): Iterable<readonly [DatasetId, ReadonlySet<NodeId>]>;
   nodeOfEra(era: string): NodeId | undefined;
   poolMeasure(node: NodeId): PoolMeasure | undefined;
   /** What keeps a snapshot from being taken or destroyed, by the node that was told to. */
@@ -96,6 +98,10 @@ export class Cluster implements ClusterView {
 
   havers(dataset: DatasetId): ReadonlySet<NodeId> {
     return this.#havers.get(dataset) ?? NOBODY;
+  }
+
+  had(): Iterable<readonly [DatasetId, ReadonlySet<NodeId>]> {
+    return this.#havers;
   }
 
   nodeOfEra(era: string): NodeId | undefined {

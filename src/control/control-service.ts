@@ -2,6 +2,7 @@ import type { Hello, Report, SnapshotReport, StorageReport } from '../api/agent-
 import type { CreateDatasetBody, DatasetConfiguration, MoveDatasetBody } from '../api/datasets.ts';
 import type { LeaseBody } from '../api/leases.ts';
 import type { NodeDeathView } from '../api/nodes.ts';
+import type { RestoredConfirmation } from '../api/restored.ts';
 import type { ResizeDatasetBody } from '../api/snapshots.ts';
 import type { Clock } from '../kit/clock.ts';
 import { type DatasetId, type NewUuid, type NodeId, parseDatasetId, type SnapshotId } from '../kit/ids.ts';
@@ -21,6 +22,7 @@ import {
 import { decideDeclareDead } from './decide-death.ts';
 import { decideAcquireLease, decideExpireLease, decideReleaseLease } from './decide-leases.ts';
 import { decideJoin, decideReports, type ReportOn } from './decide-reports.ts';
+import { decideConfirmRestored, decideDoubt } from './decide-restored.ts';
 import { settlePending } from './decide-snapshots.ts';
 import type { DeploymentView } from './deployment.ts';
 import { DurableDeployment } from './durable-deployment.ts';
@@ -78,6 +80,11 @@ export class ControlService {
       ...{ durable: this.#durable, cluster: this.#cluster, sessions: this.#sessions, events: this.events },
       ...{ newUuid: options.newUuid, perform: (decide) => this.#perform(decide) },
     });
+    const doubts = decideDoubt(this.deployment, options.clock.wallMs());
+    if (doubts.length > 0) {
+      options.logger.warn({ datasets: doubts.length }, 'the records are an old copy: where volumes are is in doubt');
+      this.#perform(() => ({ reply: undefined, changes: doubts })).catch(() => undefined);
+    }
     // A kill may have come between the end of a dataset and that of the snapshots that waited for it.
     const waited = [...this.deployment.snapshots.all()].map(({ datasetId }) => datasetId);
     this.#perform(() => ({
@@ -136,6 +143,11 @@ export class ControlService {
     });
   }
 
+  /** An operator says that every node that could have a volume is connected, or off. */
+  confirmRestored(): Promise<RestoredConfirmation> {
+    return this.#perform(() => decideConfirmRestored(this.deployment, this.#cluster));
+  }
+
   /** The declaration of a node as dead that `hello` does not acknowledge: such a node must not join. */
   unacknowledgedDeath(id: NodeId, hello: Hello): NodeDeath | undefined {
     const death = this.deployment.death(id);
@@ -186,7 +198,7 @@ export class ControlService {
     if (node === undefined || this.#sessions.get(session.nodeId) !== session) return;
     const known = this.#takeIn(session, reports);
     const { snapshots } = await this.#commit(() => {
-      const decision = decideReports(node, known, this.#cluster);
+      const decision = this.#withTag(decideReports(node, known, this.#cluster));
       for (const id of decision.reply) session.fulfil(id);
       return decision;
     });
@@ -278,9 +290,20 @@ export class ControlService {
 
   /** What a hello changes durably. A node that was declared dead has let go of everything, or it would not be here. */
   #welcome(node: LiveNode, reports: readonly ReportOn[]): Decision<readonly DatasetId[]> {
-    const decision = decideReports(node, reports, this.#cluster);
+    const decision = this.#withTag(decideReports(node, reports, this.#cluster));
     if (this.deployment.death(node.id) === undefined) return decision;
     return { ...decision, changes: [{ kind: 'nodeBack', node: node.id }, ...decision.changes] };
+  }
+
+  /** Reports that change what is configured, as after restoring an old copy, give the configuration a new tag. */
+  #withTag<R>(decision: Decision<R>): Decision<R> {
+    const isConfigured = decision.changes.some(
+      (change) =>
+        change.kind === 'dataset' && change.dataset.primary !== this.deployment.dataset(change.dataset.id)?.primary,
+    );
+    if (!isConfigured) return decision;
+    const revision = this.deployment.revision + 1;
+    return { ...decision, changes: [...decision.changes, { kind: 'revision', revision }] };
   }
 
   #takeIn(session: AgentSession, reports: readonly Report[]): ReportOn[] {

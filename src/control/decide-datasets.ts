@@ -9,7 +9,7 @@ import {
   parseNodeId,
   parseSnapshotId,
 } from '../kit/ids.ts';
-import type { Dataset } from '../model/dataset.ts';
+import type { Dataset, Storage } from '../model/dataset.ts';
 import type { Change, Decision } from './changes.ts';
 import type { ClusterView } from './cluster.ts';
 import type { DeploymentView } from './deployment.ts';
@@ -66,11 +66,19 @@ export function decideCreate(
       deleted: false,
       metadata: body.metadata ?? {},
       ...source,
-      storage: { kind: 'unmade' },
+      storage: presentStorage(id, cluster),
     },
     cluster,
   );
   return accept(deployment, 201, dataset);
+}
+
+/** A volume that a node has and the records lack, as after restoring an old copy of them, is taken in with its data. */
+function presentStorage(id: DatasetId, cluster: ClusterView): Storage {
+  const [haver] = cluster.havers(id);
+  const node = haver === undefined ? undefined : cluster.node(haver);
+  if (node === undefined) return { kind: 'unmade' };
+  return { kind: 'held', node: node.id, made: true, pool: node.pool, sizeBytes: null };
 }
 
 /** What a new dataset begins with and the size it has to have for that, or why it cannot. */

@@ -1,7 +1,7 @@
 import { DESCRIPTIONS } from '../api/errors.ts';
 import type { NodeDeathView } from '../api/nodes.ts';
 import { type NewUuid, type NodeId, parseNodeId } from '../kit/ids.ts';
-import type { Dataset, Storage } from '../model/dataset.ts';
+import type { Dataset, KnownStorage, Storage } from '../model/dataset.ts';
 import type { NodeDeath } from '../model/node-death.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import type { Change, Decision } from './changes.ts';
@@ -43,7 +43,10 @@ export function decideDeclareDead(
   if (!isKnown) return reject(404, DESCRIPTIONS.nodeUnknown);
 
   const death: NodeDeath = { node, declaration: newUuid(), declaredAtMs: wallMs };
-  const taken = concerned.filter(({ storage }) => storage.kind === 'held' && storage.node === node);
+  const taken = concerned.filter(({ storage }) => {
+    const known = storage.kind === 'unconfirmed' ? storage.was : storage;
+    return known.kind === 'held' && known.node === node;
+  });
   const changes: Change[] = [
     { kind: 'nodeDead', death },
     ...leases.map((datasetId): Change => ({ kind: 'leaseEnded', datasetId })),
@@ -59,15 +62,21 @@ export function decideDeclareDead(
 
 function takenFrom(dataset: Dataset, node: NodeId, cluster: ClusterView): Dataset {
   const { storage } = dataset;
-  if (storage.kind !== 'held') return dataset;
+  if (storage.kind === 'unconfirmed') {
+    // Where it is stays in doubt; but that this node holds it is no obstacle any more.
+    const was = storage.was.kind === 'held' ? leftStorage(storage.was, node) : storage.was;
+    return { ...dataset, storage: { kind: 'unconfirmed', was } };
+  }
+  return storage.kind === 'held' ? settle({ ...dataset, storage: leftStorage(storage, node) }, cluster) : dataset;
+}
+
+function leftStorage(storage: Extract<Storage, { kind: 'held' }>, node: NodeId): KnownStorage {
   // It was granted what an earlier dead node had, and perhaps did not take it over: it may lie with either.
   const leftBy = [...(storage.leftBy ?? []).filter((id) => id !== node), node];
   // One that was never seen to exist may have been made nevertheless.
-  const left: Storage =
-    storage.made && storage.pool !== null
-      ? { kind: 'free', pool: storage.pool, sizeBytes: storage.sizeBytes, leftBy }
-      : { kind: 'unmade', leftBy };
-  return settle({ ...dataset, storage: left }, cluster);
+  return storage.made && storage.pool !== null
+    ? { kind: 'free', pool: storage.pool, sizeBytes: storage.sizeBytes, leftBy }
+    : { kind: 'unmade', leftBy };
 }
 
 /** Whether it was taken is not known: the next holder finds it in the pool or takes it. One to be destroyed may be there. */

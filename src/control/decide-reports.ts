@@ -36,7 +36,10 @@ export function decideReports(
     const dataset = changed.get(before.id) ?? before;
     const storage = afterReport(node, dataset.storage, report, want);
     if (dataset.storage.kind === 'held' && storage.kind !== 'held') letGo.push(dataset.id);
-    if (storage !== dataset.storage) changed.set(dataset.id, settle({ ...dataset, storage }, cluster));
+    if (storage === dataset.storage) continue;
+    // Which node has it is newer than which node an old copy of the records wanted to have it.
+    const primary = dataset.storage.kind === 'unconfirmed' && !dataset.deleted ? node.id : dataset.primary;
+    changed.set(dataset.id, settle({ ...dataset, primary, storage }, cluster));
   }
   return { reply: letGo, changes: [...changed.values()].map((dataset) => ({ kind: 'dataset', dataset })) };
 }
@@ -61,7 +64,7 @@ function afterReport(node: LiveNode, storage: Storage, report: Report, want: Pre
     const seen = noteSeen(storage, node, report.state);
     return report.busy ? seen : afterConfirmation(seen, node, report.state, want);
   }
-  if (storage.kind === 'free' || storage.kind === 'unmade') return adopt(node, storage, report.state);
+  if (storage.kind !== 'held' && storage.kind !== 'gone') return adopt(node, storage, report.state);
   return storage;
 }
 
@@ -89,6 +92,9 @@ function afterConfirmation(storage: Held, node: LiveNode, state: VolumeState, wa
     case 'destroyed':
       return state.kind === 'absent' ? { kind: 'gone' } : storage;
     case 'released':
+      // Said to exist and never seen, as after restoring an old copy of the records: it is not in this node's pool.
+      if (storage.made && storage.pool === null && state.kind === 'absent')
+        return { kind: 'unconfirmed', was: { kind: 'unmade', ...leftOf(storage) } };
       return storage.made
         ? { kind: 'free', pool: storage.pool ?? node.pool, sizeBytes: storage.sizeBytes, ...leftOf(storage) }
         : { kind: 'unmade', ...leftOf(storage) };

@@ -3,7 +3,7 @@ import type { DatasetId, NodeId } from '../kit/ids.ts';
 import { type Dataset, nameOf } from '../model/dataset.ts';
 import type { Lease } from '../model/lease.ts';
 import type { NodeDeath } from '../model/node-death.ts';
-import type { Change } from './changes.ts';
+import type { Change, Restored } from './changes.ts';
 import { IndexMap } from './index-map.ts';
 import { Provisioned, type ProvisionedView } from './provisioned.ts';
 import { Snapshots, type SnapshotsView } from './snapshots.ts';
@@ -23,6 +23,10 @@ export interface DeploymentView {
   /** The declaration of a node as dead, while it is in force. */
   death(node: NodeId): NodeDeath | undefined;
   deaths(): Iterable<NodeDeath>;
+  /** Set while the records are an old copy that is not confirmed yet. */
+  readonly restored: Restored | undefined;
+  /** Datasets of which nobody knows who has them. */
+  unconfirmed(): readonly Dataset[];
   /** Datasets and the bytes promised to them. */
   readonly provisioned: ProvisionedView;
   readonly snapshots: SnapshotsView;
@@ -44,6 +48,8 @@ export class Deployment implements DeploymentView {
   readonly #doomed = new IndexMap<string, DatasetId>();
   readonly #deaths = new Map<NodeId, NodeDeath>();
   readonly provisioned = new Provisioned();
+  readonly #unconfirmed = new Set<DatasetId>();
+  #restored: Restored | undefined;
   #revision = 0;
 
   constructor(clusterId: string) {
@@ -94,6 +100,14 @@ export class Deployment implements DeploymentView {
     return this.#deaths.values();
   }
 
+  get restored(): Restored | undefined {
+    return this.#restored;
+  }
+
+  unconfirmed(): readonly Dataset[] {
+    return this.#resolve(this.#unconfirmed);
+  }
+
   apply(change: Change): void {
     switch (change.kind) {
       case 'dataset': {
@@ -118,6 +132,9 @@ export class Deployment implements DeploymentView {
       case 'nodeBack':
         this.#deaths.delete(change.node);
         return;
+      case 'restored':
+        this.#restored = change.restored;
+        return;
       case 'revision':
         this.#revision = change.revision;
     }
@@ -131,7 +148,9 @@ export class Deployment implements DeploymentView {
     if (name !== undefined && !dataset.deleted) this.#byName[operation](name, id);
     if (storage.kind === 'gone') return;
     this.#byNode[operation](dataset.primary, id);
-    if (storage.kind === 'held') this.#byNode[operation](storage.node, id);
+    const known = storage.kind === 'unconfirmed' ? storage.was : storage;
+    if (known.kind === 'held') this.#byNode[operation](known.node, id);
+    if (storage.kind === 'unconfirmed') this.#unconfirmed[operation === 'add' ? 'add' : 'delete'](id);
     if (storage.kind === 'free' && dataset.deleted) this.#doomed[operation](storage.pool, id);
   }
 

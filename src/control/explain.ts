@@ -16,7 +16,18 @@ export interface Explanation extends Problem {
 export function explain(dataset: Dataset, lease: Lease | undefined, cluster: ClusterView): Explanation | undefined {
   return (
     conflict(dataset, cluster) ??
+    unconfirmed(dataset) ??
     (dataset.deleted ? whyNotGone(dataset, lease, cluster) : whyNotMounted(dataset, lease, cluster))
+  );
+}
+
+function unconfirmed(dataset: Dataset): Explanation | undefined {
+  if (dataset.storage.kind !== 'unconfirmed') return undefined;
+  return problem(
+    'unconfirmed',
+    dataset.primary,
+    `The control service was restored from an old copy, and no node has reported since that it has ${called(dataset)}. Start the ` +
+      'agents of all nodes; when each is connected, or surely off, say so with "flockerctl restored confirm".',
   );
 }
 

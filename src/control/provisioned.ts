@@ -70,7 +70,8 @@ export function plus(one: Provision, other: Provision): Provision {
 }
 
 /** Undefined for what takes no room and never will. */
-function placeOf({ storage, primary, deleted }: Dataset): string | undefined {
+function placeOf({ storage: present, primary, deleted }: Dataset): string | undefined {
+  const storage = present.kind === 'unconfirmed' ? present.was : present;
   switch (storage.kind) {
     case 'gone':
       return undefined;
@@ -83,7 +84,8 @@ function placeOf({ storage, primary, deleted }: Dataset): string | undefined {
   }
 }
 
-function promisedBytes({ storage, maximumSizeBytes }: Dataset): number {
+function promisedBytes({ storage: present, maximumSizeBytes }: Dataset): number {
+  const storage = present.kind === 'unconfirmed' ? present.was : present;
   const madeBytes = storage.kind === 'held' || storage.kind === 'free' ? storage.sizeBytes : null;
   if (madeBytes === null || maximumSizeBytes === null) return madeBytes ?? maximumSizeBytes ?? DEFAULT_SIZE_BYTES;
   // One that is to grow was promised what it does not have yet.

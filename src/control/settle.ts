@@ -10,6 +10,7 @@ export function settle(dataset: Dataset, cluster: ClusterView): Dataset {
   const { storage } = dataset;
   switch (storage.kind) {
     case 'held':
+    case 'unconfirmed':
     case 'gone':
       return dataset;
     case 'unmade': {

@@ -58,7 +58,8 @@ export class Snapshots implements SnapshotsView {
 
   /** Keeps track of datasets that are to be made from snapshots. */
   noteDataset({ id, source, deleted, storage }: Dataset, operation: 'add' | 'remove'): void {
-    const isMade = storage.kind !== 'unmade' && !(storage.kind === 'held' && !storage.made);
+    const known = storage.kind === 'unconfirmed' ? storage.was : storage;
+    const isMade = known.kind !== 'unmade' && !(known.kind === 'held' && !known.made);
     if (source !== null && !deleted && !isMade) this.#awaiting[operation](source.snapshotId, id);
   }
 

@@ -2,7 +2,7 @@ import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { UuidField } from '../api/fields.ts';
 import { parseDatasetId, parseLeasedId, parseNodeId, parseSnapshotId } from '../kit/ids.ts';
-import type { Dataset, DatasetSource, Storage } from '../model/dataset.ts';
+import type { Dataset, DatasetSource, KnownStorage, Storage } from '../model/dataset.ts';
 import {
   type Change,
   DATASET_PREFIX,
@@ -11,12 +11,12 @@ import {
   REVISION_KEY,
   SNAPSHOT_PREFIX,
 } from './changes.ts';
-import { type Json, StoreError } from './store/store.ts';
+import { type Json, RESTORED_KEY, StoreError } from './store/store.ts';
 import { readSnapshot } from './stored-snapshot.ts';
 
 const Size = Type.Union([Type.Integer({ minimum: 0 }), Type.Null()]);
 const LeftBy = Type.Optional(Type.Array(UuidField));
-const StoredStorage = Type.Union([
+const StoredKnown = [
   Type.Object({ kind: Type.Literal('unmade'), leftBy: LeftBy }),
   Type.Object({
     kind: Type.Literal('held'),
@@ -32,6 +32,10 @@ const StoredStorage = Type.Union([
     sizeBytes: Size,
     leftBy: LeftBy,
   }),
+] as const;
+const StoredStorage = Type.Union([
+  ...StoredKnown,
+  Type.Object({ kind: Type.Literal('unconfirmed'), was: Type.Union([...StoredKnown]) }),
   Type.Object({ kind: Type.Literal('gone') }),
 ]);
 const StoredSource = Type.Object({ snapshotId: UuidField, pool: Type.String() });
@@ -45,6 +49,7 @@ const StoredDataset = Compile(
     storage: StoredStorage,
   }),
 );
+const StoredRestored = Compile(Type.Object({ atMs: Type.Number(), doubted: Type.Boolean() }));
 const StoredDeath = Compile(Type.Object({ declaration: UuidField, declaredAtMs: Type.Number() }));
 const StoredLease = Compile(Type.Object({ nodeId: UuidField, expiresAtMs: Type.Union([Type.Number(), Type.Null()]) }));
 
@@ -93,6 +98,7 @@ function readEntry(key: string, value: Json): Change {
     const node = parseNodeId(key.slice(NODE_DEATH_PREFIX.length));
     if (node !== undefined && StoredDeath.Check(value)) return { kind: 'nodeDead', death: { node, ...value } };
   }
+  if (key === RESTORED_KEY && StoredRestored.Check(value)) return { kind: 'restored', restored: value };
   throw new StoreError(
     'store_damaged',
     `The store has an entry that this version cannot read: ${key}. Nothing was changed. Start the version that wrote it, ` +
@@ -102,6 +108,14 @@ function readEntry(key: string, value: Json): Change {
 
 function readStorage(stored: Static<typeof StoredStorage>): Storage | undefined {
   if (stored.kind === 'gone') return stored;
+  if (stored.kind !== 'unconfirmed') return readKnown(stored);
+  const was = readKnown(stored.was);
+  return was === undefined ? undefined : { kind: 'unconfirmed', was };
+}
+
+type StoredKnownStorage = Exclude<Static<typeof StoredStorage>, { kind: 'gone' | 'unconfirmed' }>;
+
+function readKnown(stored: StoredKnownStorage): KnownStorage | undefined {
   const { leftBy: storedLeftBy, ...rest } = stored;
   const leftBy = storedLeftBy?.flatMap((id) => parseNodeId(id) ?? []);
   if (leftBy?.length !== storedLeftBy?.length) return undefined;

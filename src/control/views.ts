@@ -12,7 +12,7 @@ import { type Explanation, explain, growthOf } from './explain.ts';
 /** A dataset's reported state (contract 1.5); undefined while no volume is known to exist. */
 export function stateOf(dataset: Dataset, cluster: ClusterView): DatasetState | undefined {
   const { storage } = dataset;
-  if (storage.kind === 'unmade' || storage.kind === 'gone') return undefined;
+  if (storage.kind === 'unmade' || storage.kind === 'unconfirmed' || storage.kind === 'gone') return undefined;
   const sighting = storage.kind === 'held' ? cluster.sighting(storage.node, dataset.id) : undefined;
   if (storage.kind === 'held' && sighting?.state.kind === 'mounted') {
     const { path, sizeBytes } = sighting.state;

@@ -1,5 +1,8 @@
 import type { DatasetId, NodeId, SnapshotId } from '../kit/ids.ts';
 
+/** What is known of a dataset's bytes while nobody has to doubt it. */
+export type KnownStorage = Exclude<Storage, { readonly kind: 'unconfirmed' | 'gone' }>;
+
 /**
  * Where the bytes of a dataset are, as far as is durably known. This record decides who may attach: a node may touch a
  * dataset only while it is `held` by that node.
@@ -9,6 +12,8 @@ import type { DatasetId, NodeId, SnapshotId } from '../kit/ids.ts';
  *   once true, a volume that cannot be found is lost and must never be replaced by an empty one.
  * - `free`: it exists in `pool` and no node has it.
  * - `gone`: deleted by the API and destroyed.
+ * - `unconfirmed`: `was` is what an old copy of the records says, and much may have happened since. No node is granted it or told
+ *   anything about it until a node reports that it has it, or an operator says that no node has.
  *
  * `leftBy` names nodes that were declared dead while they had the volume: in the pool it may still lie as one of theirs, and
  * whoever is granted it takes it over from there.
@@ -29,6 +34,7 @@ export type Storage =
       readonly sizeBytes: number | null;
       readonly leftBy?: readonly NodeId[];
     }
+  | { readonly kind: 'unconfirmed'; readonly was: KnownStorage }
   | { readonly kind: 'gone' };
 
 /** The snapshot that a dataset begins with, and the pool where that is: only its nodes can make the dataset. */

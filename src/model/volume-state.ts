@@ -37,6 +37,7 @@ export const PROBLEM_CODES = [
   'waiting_for_lease',
   'conflict',
   'in_progress',
+  'unconfirmed',
 ] as const;
 export type ProblemCode = (typeof PROBLEM_CODES)[number];
 
@@ -52,4 +53,5 @@ const NEEDS_ACTION: ReadonlySet<ProblemCode> = new Set([
   'no_space',
   'pool_unreachable',
   'conflict',
+  'unconfirmed',
 ]);

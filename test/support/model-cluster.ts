@@ -39,12 +39,20 @@ export class ModelCluster {
   #store: MemoryStore = memoryStore(CLUSTER_ID);
   #service: ControlService;
   #uuids = 0;
+  /** Ids are never used again, whatever becomes of the records. */
+  #created = 0;
+  #copy: MemoryStore | undefined;
+  #copied = { ids: 0, snapshotIds: 0 };
+  readonly #everDeleted = new Set<string>();
+  /** Since then the records may name volumes that are lost or lack some that exist. */
+  wasRestored = false;
 
   constructor() {
     this.#service = this.#start();
     this.#disks = new ModelDisks({
-      isDeleted: (id) => this.#dataset(id).deleted,
-      isSnapshotDeleted: (id) => this.#snapshot(id).deleted,
+      isDeleted: (id) => this.#everDeleted.has(id) || this.#dataset(id).deleted,
+      isSnapshotDeleted: (id) => this.#everDeleted.has(id) || this.#snapshot(id).deleted,
+      mayBeLost: () => this.wasRestored,
     });
     this.nodes = POOLS.map((pool, i) => new ModelNode(nodeId(i), pool, this.#disks));
   }
@@ -54,14 +62,14 @@ export class ModelCluster {
   }
 
   create(node: ModelNode): void {
-    const id = datasetId(this.ids.length);
+    const id = datasetId((this.#created += 1));
     this.ids.push(id);
     this.note(this.#service.createDataset({ primary: node.id, dataset_id: id }, NO_CONDITIONS));
   }
 
   /** Makes a dataset from a snapshot, if that is possible now. */
   clone(node: ModelNode, source: SnapshotId): void {
-    const id = datasetId(this.ids.length);
+    const id = datasetId((this.#created += 1));
     const { deleted, storage } = this.#snapshot(source);
     if (deleted || storage.kind !== 'taken') return;
     this.ids.push(id);
@@ -76,7 +84,7 @@ export class ModelCluster {
 
   snapshot(id: DatasetId): void {
     if (this.#dataset(id).deleted) return;
-    const snapshot_id = snapshotId(this.snapshotIds.length);
+    const snapshot_id = snapshotId((this.#created += 1));
     this.snapshotIds.push(snapshot_id);
     this.note(this.#service.snapshots.create({ dataset_id: id, snapshot_id }));
   }
@@ -105,6 +113,56 @@ export class ModelCluster {
   declareDead(node: ModelNode): void {
     node.crash(this.#service);
     this.note(this.#service.declareDead(node.id));
+  }
+
+  /** Copies the records, to be restored later; the copy before is thrown away. */
+  async backUp(): Promise<void> {
+    await this.settle();
+    this.#copy = this.#store.restoredCopy();
+    this.#copied = { ids: this.ids.length, snapshotIds: this.snapshotIds.length };
+  }
+
+  /** The control service dies, and its records are replaced by the copy. Nodes go on as they are. */
+  async restore(): Promise<void> {
+    if (this.#copy === undefined) return;
+    await this.settle();
+    for (const id of this.ids) if (this.#dataset(id).deleted) this.#everDeleted.add(id);
+    for (const id of this.snapshotIds) if (this.#snapshot(id).deleted) this.#everDeleted.add(id);
+    for (const node of this.nodes) node.forgetConnection();
+    await this.#service.close();
+    this.#store = this.#copy.reopened();
+    this.ids.splice(this.#copied.ids);
+    this.snapshotIds.splice(this.#copied.snapshotIds);
+    this.wasRestored = true;
+    this.#service = this.#start();
+  }
+
+  /** An operator starts all nodes and says that they are there. */
+  async confirmRestored(): Promise<void> {
+    for (const node of this.nodes) if (!node.connected) this.join(node);
+    await this.settle();
+    this.note(this.#service.confirmRestored());
+  }
+
+  /** Volumes that exist. */
+  volumes(): DatasetId[] {
+    return this.#disks.ids();
+  }
+
+  /** Whether it was ever deleted by the API. */
+  wasDeleted(id: DatasetId): boolean {
+    return this.#everDeleted.has(id) || this.#service.deployment.dataset(id)?.deleted === true;
+  }
+
+  /** Datasets of which a volume exists that their primary reaches, and which are not mounted there and nowhere else. */
+  notMounted(): DatasetId[] {
+    return this.ids.filter((id) => {
+      const { primary, deleted } = this.#dataset(id);
+      const pool = this.nodes.find((node) => node.id === primary)?.pool;
+      const lease = this.#service.deployment.lease(id);
+      if (deleted || this.#everDeleted.has(id) || pool !== this.#disks.poolOf(id) || lease !== undefined) return false;
+      return !isDeepStrictEqual(this.#disks.mountedOn(id), [primary]);
+    });
   }
 
   join(node: ModelNode): void {
@@ -159,6 +217,7 @@ export class ModelCluster {
       if (status !== 'ready' && status !== 'deleted' && problem === null) {
         throw new Error(`snapshot ${id} is ${status} without a reason`);
       }
+      if (this.wasRestored) continue;
       if (status === 'ready' && !this.#disks.hasSnapshot(id)) throw new Error(`snapshot ${id} is lost`);
       if (status === 'deleted' && this.#disks.hasSnapshot(id)) throw new Error(`snapshot ${id} is left behind`);
     }

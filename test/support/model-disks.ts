@@ -19,6 +19,8 @@ export interface Deletions {
   /** Whether the API marked a dataset deleted. */
   readonly isDeleted: (id: DatasetId) => boolean;
   readonly isSnapshotDeleted: (id: SnapshotId) => boolean;
+  /** Whether the records may name volumes that do not exist. */
+  readonly mayBeLost: () => boolean;
 }
 
 /** What a step is told beside the dataset. */
@@ -42,8 +44,22 @@ export class ModelDisks {
     return this.#deletions.isDeleted(id);
   }
 
+  /** Whether a node may find nothing where it was told that there is a volume. */
+  mayBeLost(id: DatasetId): boolean {
+    return this.isDeleted(id) || this.#deletions.mayBeLost();
+  }
+
+  /** All volumes. */
+  ids(): DatasetId[] {
+    return [...this.#volumes.keys()];
+  }
+
   exists(id: DatasetId): boolean {
     return this.#volumes.has(id);
+  }
+
+  poolOf(id: DatasetId): string | undefined {
+    return this.#volumes.get(id)?.pool;
   }
 
   sizeOf(id: DatasetId): number {

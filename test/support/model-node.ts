@@ -193,7 +193,7 @@ export class ModelNode {
     if (order === undefined) return undefined;
     const planned = plan(order, this.#state(id));
     // A lease taken while the volume was being destroyed asks for it again; for any other dataset it is a loss.
-    if (planned.kind === 'blocked' && !this.#disks.isDeleted(id)) {
+    if (planned.kind === 'blocked' && !this.#disks.mayBeLost(id)) {
       throw new Error(`node ${this.id} is blocked: ${planned.message}`);
     }
     if (planned.kind !== 'step') return undefined;

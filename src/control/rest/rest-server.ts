@@ -12,6 +12,7 @@ import { answerUnroutable, replyByContract } from './contract-replies.ts';
 import { eventsRoute } from './events-route.ts';
 import { controlMetrics } from './metrics.ts';
 import { nodeRoutes } from './node-routes.ts';
+import { restoredRoutes } from './restored-routes.ts';
 import { snapshotRoutes } from './snapshot-routes.ts';
 import { stateRoutes } from './state-routes.ts';
 import { admitOnly, mutualTls, type TlsMaterial } from './tls-guard.ts';
@@ -89,6 +90,7 @@ async function buildRestApp(options: RestServerOptions): Promise<FastifyInstance
     configurationRoutes(scope, service, clock);
     snapshotRoutes(scope, service);
     nodeRoutes(scope, service);
+    restoredRoutes(scope, service);
     stateRoutes(scope, service, clock);
     eventsRoute(scope, service, clock);
     scope.get(

@@ -1,10 +1,12 @@
 import { changeText } from './change-text.ts';
-import { type Json, type Store, StoreError } from './store.ts';
+import { type Json, RESTORED_KEY, type Store, StoreError } from './store.ts';
 
 /** A {@link Store} without a disk, for tests of what uses one. It passes the same contract suite as the real stores. */
 export interface MemoryStore extends Store {
   /** Makes the next commit fail with `store_failed`, and with it, as the interface says, all later ones. */
   failNextCommit(reason: string): void;
+  /** A store with what is committed now, marked as the old copy that it will be when it is opened. */
+  restoredCopy(): MemoryStore;
   /** What a restart would find: a new store with everything committed so far. */
   reopened(): MemoryStore;
 }
@@ -62,6 +64,10 @@ function storeOver(clusterId: string, committed: Committed): MemoryStore {
     },
     failNextCommit(reason) {
       failNext = reason;
+    },
+    restoredCopy() {
+      const texts = new Map(committed.texts).set(RESTORED_KEY, JSON.stringify({ atMs: 0, doubted: false }));
+      return storeOver(clusterId, { texts, revision: committed.revision + 1 });
     },
     reopened() {
       return storeOver(clusterId, { texts: new Map(committed.texts), revision: committed.revision });

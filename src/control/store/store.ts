@@ -3,6 +3,12 @@ import { CodedError } from '../../kit/coded-error.ts';
 /** JSON-representable value of an entry. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
+/**
+ * Key of the entry that says that the others are an old copy, `{atMs, doubted}`: whoever opens the store has to doubt them first. It
+ * is written with the old copy, so that there is never one without the other.
+ */
+export const RESTORED_KEY = 'restored';
+
 /** One change of the durable state. Keys are short ASCII paths such as `dataset/<uuid>`. */
 export type StoreChange =
   | { readonly kind: 'put'; readonly key: string; readonly value: Json }

@@ -1,0 +1,43 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { type Step, step, take } from '../support/cluster-steps.ts';
+import { ModelCluster } from '../support/model-cluster.ts';
+
+const steps = fc.array(step, { minLength: 3, maxLength: 50, size: 'max' });
+
+async function play(cluster: ModelCluster, all: readonly Step[]): Promise<void> {
+  for (const next of all) {
+    await take(cluster, next);
+    if (next.settle) {
+      await cluster.settle();
+      cluster.checkSettled();
+    }
+    cluster.checkNow();
+  }
+}
+
+describe('a control service whose records are replaced by an old copy, in any order of events', () => {
+  it('never has two writers, destroys nothing unasked, and serves what it knows once that is confirmed', async () => {
+    await fc.assert(
+      fc.asyncProperty(steps, steps, steps, steps, async (before, lost, doubted, after) => {
+        const cluster = new ModelCluster();
+        await play(cluster, before);
+        await cluster.backUp();
+        await play(cluster, lost);
+        const volumes = cluster.volumes().filter((id) => !cluster.wasDeleted(id));
+        await cluster.restore();
+        // The disks let everybody do everything and fail when two nodes attach a volume, or one is destroyed that nobody deleted.
+        await play(cluster, doubted);
+        await cluster.confirmRestored();
+        await play(cluster, after);
+        await cluster.quiesce();
+        // What was busy the first time, or moved meanwhile to where it was never seen.
+        await cluster.confirmRestored();
+        await cluster.quiesce();
+        expect(volumes.filter((id) => !cluster.wasDeleted(id) && !cluster.volumes().includes(id))).toEqual([]);
+        expect(cluster.notMounted()).toEqual([]);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+});
