@@ -30,7 +30,9 @@ export async function startControl(options: ControlOptions, world: DaemonWorld):
   await mkdir(options.dataPath, { recursive: true, mode: 0o700 });
   await refuseOriginal(options.dataPath);
   const directory = join(options.dataPath, 'store');
-  const store = await openLevelStore({ directory, newUuid, logger, acceptLoss: options.acceptLoss });
+  const store = await openLevelStore({
+    ...{ directory, newUuid, logger, acceptLoss: options.acceptLoss, wallMs: clock.wallMs() },
+  });
   const service = new ControlService({ store, entries: store.entries(), clock, newUuid, logger, onFatal: fatal });
   const shared = { service, tls, clock, logger };
   const agents = await serveAgents({ ...shared, ...options.agents });

@@ -9,6 +9,7 @@ import { doctorEnvironment } from './doctor-environment.ts';
 import { type Endpoint, parseEndpoint } from './endpoint.ts';
 import { providerCommand } from './provider-command.ts';
 import { runCommand } from './run-command.ts';
+import { storeCommand } from './store-command.ts';
 import { version } from './version.ts';
 
 const logLevel = (): Option =>
@@ -92,6 +93,7 @@ export function flockerProgram(): Command {
 
   program.addCommand(providerCommand());
   program.addCommand(runCommand());
+  program.addCommand(storeCommand());
   program.addCommand(caCommand(caEnvironment));
   program.addCommand(doctorCommand(doctorEnvironment));
   return program;

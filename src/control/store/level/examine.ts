@@ -10,7 +10,8 @@ import { lockStore } from './lock.ts';
 import { damaged, refused } from './refusals.ts';
 import { tableFault } from './table-fault.ts';
 
-const DATABASE_FILE = /^(?:CURRENT|MANIFEST-\d+|\d+\.(?:log|ldb|sst))$/;
+/** The files that a LevelDB consists of. */
+export const DATABASE_FILE = /^(?:CURRENT|MANIFEST-\d+|\d+\.(?:log|ldb|sst))$/;
 const TABLE = /\.(?:ldb|sst)$/;
 /** What link(2) answers on file systems without hard links and for files of another user. */
 const NO_LINKS: ReadonlySet<string | undefined> = new Set([
@@ -34,7 +35,7 @@ export async function examine(directory: string, logger: Logger): Promise<Conten
   let lock: Database | undefined;
   try {
     lock = await lockStore(directory, join(scratch, 'lock'));
-    return await examineFiles(directory, join(scratch, ENTRIES));
+    return await examineFiles(directory, join(directory, ENTRIES), join(scratch, ENTRIES));
   } catch (error) {
     throw error instanceof StoreError ? error : refused(directory, 'read', error);
   } finally {
@@ -45,11 +46,12 @@ export async function examine(directory: string, logger: Logger): Promise<Conten
   }
 }
 
-async function examineFiles(directory: string, scratch: string): Promise<Contents> {
-  const names = await readdir(join(directory, ENTRIES));
-  await requireManifest(directory, names);
+/** Reads and checks the database whose files are in `entries`, through links in the new directory `scratch`. `directory` is for messages. */
+export async function examineFiles(directory: string, entries: string, scratch: string): Promise<Contents> {
+  const names = await readdir(entries);
+  await requireManifest(directory, entries, names);
   await mkdir(scratch);
-  const badTables = await linkFiles(join(directory, ENTRIES), scratch, names);
+  const badTables = await linkFiles(entries, scratch, names);
   let database: Database | undefined;
   try {
     database = await openDatabase(scratch, false);
@@ -66,10 +68,10 @@ async function examineFiles(directory: string, scratch: string): Promise<Content
 }
 
 /** LevelDB takes a directory without CURRENT for a new database and would delete the files of the old one. */
-async function requireManifest(directory: string, names: readonly string[]): Promise<void> {
+async function requireManifest(directory: string, entries: string, names: readonly string[]): Promise<void> {
   if (!names.some((name) => DATABASE_FILE.test(name))) throw damaged(directory, `"${ENTRIES}" is empty`);
   if (!names.includes('CURRENT')) throw damaged(directory, `the file "${ENTRIES}/CURRENT" is missing`);
-  const current = await readFile(join(directory, ENTRIES, 'CURRENT'), 'latin1');
+  const current = await readFile(join(entries, 'CURRENT'), 'latin1');
   const manifest = /^(MANIFEST-\d+)\n$/.exec(current)?.[1];
   if (manifest === undefined) throw damaged(directory, `the file "${ENTRIES}/CURRENT" is unreadable`);
   if (!names.includes(manifest)) throw damaged(directory, `the file "${ENTRIES}/${manifest}" is missing`);

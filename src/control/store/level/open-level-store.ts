@@ -4,9 +4,9 @@ import { syncDirectory } from '../../../kit/atomic-file.ts';
 import { errorCode } from '../../../kit/coded-error.ts';
 import type { NewUuid } from '../../../kit/ids.ts';
 import type { Logger } from '../../../kit/logger.ts';
-import { type Store, StoreError } from '../store.ts';
+import { type Json, RESTORED_KEY, type Store, StoreError } from '../store.ts';
 import type { Contents } from './contents.ts';
-import { type Database, databaseFault, HEAD_KEY, openDatabase } from './database.ts';
+import { type Database, databaseFault, ENTRY_PREFIX, HEAD_KEY, openDatabase } from './database.ts';
 import { examine } from './examine.ts';
 import { CREATING_PREFIX, ENTRIES, readLayout, removeUnfinished, WITNESS } from './layout.ts';
 import { LevelStore } from './level-store.ts';
@@ -22,6 +22,8 @@ export interface LevelStoreOptions {
   readonly logger: Logger;
   /** Opens a store that would be refused as `store_rolled_back`, giving up what it lacks. Refuses damage all the same. */
   readonly acceptLoss?: boolean;
+  /** Wall clock, milliseconds since the epoch: when loss was accepted. */
+  readonly wallMs?: number;
 }
 
 /**
@@ -44,12 +46,13 @@ export async function openLevelStore(options: LevelStoreOptions): Promise<Store>
   const acknowledged = await readWitness(join(directory, WITNESS)).catch((error: unknown) =>
     refused(directory, 'read', error),
   );
-  const contents = await examine(directory, logger);
-  const { clusterId, revision } = contents.head;
+  const examined = await examine(directory, logger);
   if (acknowledged instanceof StoreError) throw acknowledged;
-  requireAcknowledged(acknowledged, contents, options, directory);
-  const database = await openExamined(directory, contents);
+  const lost = requireAcknowledged(acknowledged, examined, options, directory);
+  const database = await openExamined(directory, examined);
   try {
+    const contents = lost ? await marked(database, examined, options.wallMs) : examined;
+    const { clusterId, revision } = contents.head;
     await removeUnfinished(directory, logger);
     const witness = await Witness.start(join(directory, WITNESS), { clusterId, revision });
     return new LevelStore({ directory, database, witness, contents, logger });
@@ -83,12 +86,29 @@ async function createEntries(directory: string, newUuid: NewUuid, logger: Logger
   }
 }
 
+/** Marks a store that lacks confirmed commits as the old copy that it is, before it passes for anything else. */
+async function marked(database: Database, { head, values, sum }: Contents, wallMs = 0): Promise<Contents> {
+  const value: Json = { atMs: wallMs, doubted: false };
+  const text = JSON.stringify(value);
+  sum.put(RESTORED_KEY, text);
+  const next = { ...head, revision: head.revision + 1, entries: sum.entries, sum: sum.sum };
+  await database.batch(
+    [
+      { type: 'put', key: ENTRY_PREFIX + RESTORED_KEY, value: text },
+      { type: 'put', key: HEAD_KEY, value: headText(next) },
+    ],
+    { sync: true },
+  );
+  return { head: next, values: new Map(values).set(RESTORED_KEY, value), sum };
+}
+
+/** Whether confirmed commits are missing and that was accepted. */
 function requireAcknowledged(
   acknowledged: Acknowledged | 'missing' | 'unreadable',
   contents: Contents,
   { logger, acceptLoss = false }: LevelStoreOptions,
   directory: string,
-): void {
+): boolean {
   const { clusterId, revision } = contents.head;
   if (acknowledged === 'missing' || acknowledged === 'unreadable') {
     // The database is whole; the witness only adds that it is not an old copy. Refusing would turn a torn note, as a
@@ -100,7 +120,7 @@ function requireAcknowledged(
           'nobody can tell whether the store is the latest copy',
       );
     }
-    return;
+    return false;
   }
   let found: string | undefined;
   if (acknowledged.clusterId !== clusterId) {
@@ -108,12 +128,13 @@ function requireAcknowledged(
   } else if (acknowledged.revision > revision) {
     found = `it is at revision ${revision}, but revision ${acknowledged.revision} was confirmed`;
   }
-  if (found === undefined) return;
+  if (found === undefined) return false;
   if (!acceptLoss) throw rolledBack(directory, found);
   logger.error(
     { directory, revision, acknowledged },
     `opening a store that lacks confirmed changes, as asked: ${found}`,
   );
+  return true;
 }
 
 /** Opens the database itself. It has the very files that were examined, unless another process got in between. */

@@ -2,7 +2,7 @@ import { errorCode, errorText } from '../../../kit/coded-error.ts';
 import { StoreError } from '../store.ts';
 
 const UNCHANGED = 'Nothing was changed.';
-const RESTORE = 'restore a backup of the whole directory while the control service is stopped';
+const RESTORE = 'restore a backup with "flocker store restore" while the control service is stopped';
 
 /** `store_damaged`: `found` says what is not whole. */
 export function damaged(directory: string, found: string, cause?: unknown): StoreError {

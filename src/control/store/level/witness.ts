@@ -25,8 +25,8 @@ export async function readWitness(path: string): Promise<Acknowledged | 'missing
   return witnessText(acknowledged) === text ? acknowledged : 'unreadable';
 }
 
-/** Always the same length for one cluster and within one sector, so that it can be overwritten in place. */
-function witnessText({ clusterId, revision }: Acknowledged): string {
+/** The text of a witness file. Always the same length for one cluster and within one sector, so that it can be overwritten in place. */
+export function witnessText({ clusterId, revision }: Acknowledged): string {
   const line = `1 ${clusterId} ${String(revision).padStart(16, '0')}`;
   return `${line} ${hash('sha256', line, 'hex').slice(0, 16)}\n`;
 }
