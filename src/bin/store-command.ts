@@ -20,7 +20,11 @@ export function storeCommand(): Command {
         ...{ directory: storeIn(flags), path, scratchParent: dirname(path), wallMs: systemClock.wallMs() },
       });
       const datasets = datasetsIn(values);
-      say(flags, { file: path, datasets, revision }, `Backed up ${datasets} datasets, revision ${revision}, to ${path}.`);
+      say(
+        flags,
+        { file: path, datasets, revision },
+        `Backed up ${datasets} datasets, revision ${revision}, to ${path}.`,
+      );
     });
   withFlags(command.command('restore'))
     .description('Make the store of a backup, while the control service is stopped.')

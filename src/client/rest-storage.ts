@@ -48,6 +48,15 @@ export function restStorage({ https, watch, hasAdditions }: RestStorageParts): S
         signal,
       );
     },
+    restoredState: async (signal) => {
+      await requireAdditions('tell what was restored', signal);
+      return ask({ method: 'GET', path: PATHS.restored }, [200], SHAPES.restored, signal);
+    },
+    confirmRestored: async (signal) => {
+      await requireAdditions('confirm what was restored', signal);
+      const request = { method: 'POST', path: `${PATHS.restored}/confirm`, body: {} } as const;
+      return ask(request, [200], SHAPES.restoredConfirmation, signal);
+    },
     resizeDataset: async (id, maximumSizeBytes, signal) => {
       await requireAdditions('make datasets larger', signal);
       const path = `${PATHS.configurationDatasets}/${id}/size`;

@@ -4,6 +4,7 @@ import { DatasetConfiguration, DatasetState } from '../api/datasets.ts';
 import { ErrorBody } from '../api/errors.ts';
 import { DatasetInspection } from '../api/inspection.ts';
 import { NodeByEra, NodeDeathView, NodeInspection, NodeState } from '../api/nodes.ts';
+import { RestoredConfirmation, RestoredView } from '../api/restored.ts';
 import { SnapshotView } from '../api/snapshots.ts';
 import { PoolView, StorageView } from '../api/storage.ts';
 
@@ -34,6 +35,8 @@ export const SHAPES = {
   inspections: Compile(Type.Array(DatasetInspection)),
   nodeInspection: Compile(NodeInspection),
   nodeDeath: Compile(NodeDeathView),
+  restored: Compile(RestoredView),
+  restoredConfirmation: Compile(RestoredConfirmation),
   nodeInspections: Compile(Type.Array(NodeInspection)),
   storage: Compile(StorageView),
   pool: Compile(PoolView),

@@ -1,6 +1,7 @@
 import type { DatasetConfiguration } from '../api/datasets.ts';
 import type { DatasetInspection } from '../api/inspection.ts';
 import type { NodeDeathView, NodeInspection } from '../api/nodes.ts';
+import type { RestoredConfirmation, RestoredView } from '../api/restored.ts';
 import type { SnapshotView } from '../api/snapshots.ts';
 import type { PoolView, StorageView } from '../api/storage.ts';
 import type { DatasetId, NodeId, SnapshotId } from '../kit/ids.ts';
@@ -39,6 +40,10 @@ export interface StorageClient {
    * node is connected, with `not_found` when nothing is known of it. Fine when it was said before.
    */
   declareNodeDead(node: NodeId, signal: AbortSignal): Promise<NodeDeathView>;
+  /** What is in doubt since the control service was restored from a backup. */
+  restoredState(signal: AbortSignal): Promise<RestoredView>;
+  /** Says that every node that could have a volume is connected, or off. Changes nothing when nothing is in doubt. */
+  confirmRestored(signal: AbortSignal): Promise<RestoredConfirmation>;
   /** Asks for more room, in bytes. Fails with `bad_request` for less than the dataset has. */
   resizeDataset(id: DatasetId, maximumSizeBytes: number, signal: AbortSignal): Promise<DatasetConfiguration>;
   /** Resolves with the real size once the dataset has at least `sizeBytes`. Fails with `needs_action` when it cannot grow. */

@@ -82,6 +82,12 @@ export function growthAndSnapshotsContract(world: () => StorageWorld): void {
     });
   });
 
+  it('has nothing in doubt that was not restored', async () => {
+    const { client } = world();
+    expect(await client.restoredState(soon())).toEqual({ restored: null, unconfirmed: [], unknown: [] });
+    expect(await client.confirmRestored(soon())).toEqual({ confirmed: [], waiting: [] });
+  });
+
   describe('dead nodes', () => {
     it('are not those that are connected, nor those that nothing is known of', async () => {
       const { client, here } = world();

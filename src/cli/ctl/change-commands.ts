@@ -1,4 +1,5 @@
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
+import { type DatasetId, parseDatasetId } from '../../kit/ids.ts';
 import { act, DATASET, examples, NODE, parseSelector } from './command-parts.ts';
 import { createDataset } from './create.ts';
 import type { CtlEnvironment } from './ctl-environment.ts';
@@ -7,6 +8,7 @@ import { declareNodeDead } from './declare-dead.ts';
 import { destroyDataset } from './destroy.ts';
 import { moveDataset } from './move.ts';
 import { resizeDataset } from './resize.ts';
+import { confirmRestored, showRestored } from './restored.ts';
 import { createSnapshot, destroySnapshot, listSnapshots } from './snapshot.ts';
 
 const WAIT = '--wait';
@@ -25,6 +27,7 @@ export function changeCommands(program: Command, environment: CtlEnvironment): v
       'begin with the data of this snapshot: its UUID, its beginning, or its name',
       parseSelector,
     )
+    .option('--dataset-id <uuid>', 'its UUID; that of a volume that a node has takes the volume in', parseDatasetUuid)
     .option(WAIT, 'until it is mounted')
     .addHelpText(
       'after',
@@ -59,6 +62,13 @@ export function changeCommands(program: Command, environment: CtlEnvironment): v
     .action(act(environment, destroyDataset));
   snapshotCommands(program, environment);
   nodeCommands(program, environment);
+  restoredCommands(program, environment);
+}
+
+function parseDatasetUuid(text: string): DatasetId {
+  const id = parseDatasetId(text);
+  if (id === undefined) throw new InvalidArgumentError('It must be a UUID.');
+  return id;
 }
 
 function nodeCommands(program: Command, environment: CtlEnvironment): void {
@@ -77,6 +87,27 @@ function nodeCommands(program: Command, environment: CtlEnvironment): void {
         examples('nodes', 'node declare-dead 192.0.2.1 --yes', 'move -d webapp -t 192.0.2.2 --wait'),
     )
     .action(act(environment, declareNodeDead));
+}
+
+function restoredCommands(program: Command, environment: CtlEnvironment): void {
+  const restored = program
+    .command('restored')
+    .description('what is in doubt since the control service was restored from a backup');
+  restored
+    .command('show', { isDefault: true })
+    .description('show it, and the volumes that the backup does not know')
+    .action(act(environment, showRestored));
+  restored
+    .command('confirm')
+    .description('say that every node is connected, or off, so that what no node has may be used again')
+    .option('-y, --yes', 'every node that may have a volume is connected, or is switched off')
+    .addHelpText(
+      'after',
+      '\nWhat was changed after the backup is not in it: a volume may be on another node than it says. One that a node has is found when\n' +
+        'that node connects, and this is not needed for it. The others wait for this word. Nothing is made anew for them.\n' +
+        examples('nodes', 'restored', 'restored confirm --yes'),
+    )
+    .action(act(environment, confirmRestored));
 }
 
 function snapshotCommands(program: Command, environment: CtlEnvironment): void {

@@ -1,6 +1,6 @@
 import type { DatasetConfiguration } from '../../api/datasets.ts';
 import { ClientError, type Condition, type NewDataset } from '../../client/flocker-client.ts';
-import type { SnapshotId } from '../../kit/ids.ts';
+import type { DatasetId, SnapshotId } from '../../kit/ids.ts';
 import { nameOf } from '../../model/dataset.ts';
 import { CtlError } from './ctl-error.ts';
 import { finishChange } from './finish-change.ts';
@@ -16,6 +16,8 @@ export interface CreateOptions {
   readonly metadata?: Readonly<Record<string, string>>;
   /** Whose data it begins with. */
   readonly snapshot?: string;
+  /** A UUID for it, or that of a volume that exists already. */
+  readonly datasetId?: DatasetId;
   readonly wait?: true;
 }
 
@@ -26,7 +28,8 @@ export async function createDataset(session: Session, options: CreateOptions): P
   const size = options.size === undefined ? {} : { maximumSizeBytes: options.size };
   const source =
     options.snapshot === undefined ? {} : { sourceSnapshot: await chosenSnapshot(session, options.snapshot) };
-  const wish: NewDataset = { primary: node.id, metadata: options.metadata ?? {}, ...size, ...source };
+  const given = options.datasetId === undefined ? {} : { datasetId: options.datasetId };
+  const wish: NewDataset = { primary: node.id, metadata: options.metadata ?? {}, ...given, ...size, ...source };
   const configuration = await createUnderUnusedName(session, wish);
   const id = `dataset ${configuration.dataset_id}`;
   await finishChange(session, {

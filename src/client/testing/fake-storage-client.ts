@@ -32,6 +32,9 @@ export function fakeStorageClient({ cluster, additions, answer, wait }: FakeStor
   return {
     storageState: (signal) => supported(signal, () => fakeStorageView(cluster)),
     declareNodeDead: (node, signal) => supported(signal, () => cluster.declareDead(node)),
+    // It is never restored, so nothing is ever in doubt.
+    restoredState: (signal) => supported(signal, () => ({ restored: null, unconfirmed: [], unknown: [] })),
+    confirmRestored: (signal) => supported(signal, () => ({ confirmed: [], waiting: [] })),
     resizeDataset: (id, maximumSizeBytes, signal) =>
       supported(signal, () => {
         if (!resizeBody.Check({ maximum_size: maximumSizeBytes })) {

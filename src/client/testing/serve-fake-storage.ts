@@ -33,6 +33,14 @@ export async function serveFakeStorage(
     sendJson(response, 200, await client.declareNodeDead(node, now));
     return true;
   }
+  if (url.pathname === PATHS.restored && request.method === 'GET') {
+    sendJson(response, 200, await client.restoredState(now));
+    return true;
+  }
+  if (url.pathname === `${PATHS.restored}/confirm` && request.method === 'POST') {
+    sendJson(response, 200, await client.confirmRestored(now));
+    return true;
+  }
   if (url.pathname === PATHS.snapshots && request.method === 'POST') {
     const { dataset_id, snapshot_id, metadata = {} } = checked(snapshotBody, await text(request));
     const id = snapshot_id === undefined ? {} : { snapshotId: snapshotIdOf(snapshot_id) };

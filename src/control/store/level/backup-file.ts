@@ -43,7 +43,10 @@ export function backupText({ clusterId, revision, takenAtMs, values }: Backup): 
 /** The backup in the text of the file `path`. Throws {@link BackupError} unless every byte is as it was written. */
 export function parseBackup(text: string, path: string): Backup {
   const bad = (found: string): BackupError =>
-    new BackupError('bad_backup', `${path} is no backup that can be restored: ${found}. Take another copy of it, or an older backup.`);
+    new BackupError(
+      'bad_backup',
+      `${path} is no backup that can be restored: ${found}. Take another copy of it, or an older backup.`,
+    );
   const lines = text.split('\n');
   const head = object(lines[0]);
   const format = head?.['flockerStoreBackup'];

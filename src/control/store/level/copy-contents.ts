@@ -26,7 +26,8 @@ export async function copyContents(directory: string, scratchParent: string): Pr
       return await copyOnce(directory, scratch);
     } catch (error) {
       failure = error;
-      if (error instanceof StoreError && error.code !== 'store_damaged' && error.code !== 'store_rolled_back') throw error;
+      if (error instanceof StoreError && error.code !== 'store_damaged' && error.code !== 'store_rolled_back')
+        throw error;
     } finally {
       await rm(scratch, { recursive: true, force: true });
     }
@@ -49,7 +50,10 @@ async function copyOnce(directory: string, scratch: string): Promise<Contents> {
   if (typeof acknowledged === 'string') return contents;
   const { clusterId, revision } = contents.head;
   if (acknowledged.clusterId !== clusterId)
-    throw rolledBack(directory, `it is of cluster ${clusterId}, but "${WITNESS}" is of cluster ${acknowledged.clusterId}`);
+    throw rolledBack(
+      directory,
+      `it is of cluster ${clusterId}, but "${WITNESS}" is of cluster ${acknowledged.clusterId}`,
+    );
   if (acknowledged.revision > revision)
     throw rolledBack(directory, `it is at revision ${revision}, but revision ${acknowledged.revision} was confirmed`);
   return contents;

@@ -126,7 +126,8 @@ describe('openLevelStore', () => {
       );
       const { logger, lines } = recordingLogger();
       const store = await openStore(directory, { logger, acceptLoss: true });
-      expect([...store.entries().keys()]).toEqual(['a', 'b']);
+      expect([...store.entries().keys()]).toEqual(['a', 'b', 'restored']);
+      expect(store.revision).toBe(3);
       expect(lines).toEqual([expect.stringMatching(/^error: .*revision 3 was confirmed/)]);
       await store.close();
       await (await openStore(directory)).close();
