@@ -133,6 +133,21 @@ export class UpCluster {
     if (daemon !== 'control') await agentAnswers((await this.node(daemon)).socket);
   }
 
+  /** Runs `work` while the control service is dead, and nothing else is; then it is started again. */
+  async withoutControl(work: () => Promise<void>): Promise<void> {
+    const [up, before] = [this.#up, await this.pid('control')];
+    // Who would start it again at once.
+    up?.kill('SIGSTOP');
+    try {
+      process.kill(before, 'SIGKILL');
+      await work();
+    } finally {
+      up?.kill('SIGCONT');
+    }
+    await eventually(async () => expect(await this.pid('control')).not.toBe(before), 20_000);
+    await this.connected();
+  }
+
   /** Waits until every node is connected to the control service. */
   async connected(): Promise<void> {
     const { nodes } = await this.json();

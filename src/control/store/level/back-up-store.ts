@@ -5,7 +5,7 @@ import { type Backup, BackupError, backupText, parseBackup } from './backup-file
 import { copyContents } from './copy-contents.ts';
 
 /** A backup that could not be written. */
-export class BackUpError extends CodedError<'backup_exists' | 'backup_not_written'> {
+export class BackUpError extends CodedError<'backup_exists' | 'backup_not_written' | 'no_store'> {
   override readonly name = 'BackUpError';
 }
 
@@ -21,11 +21,14 @@ interface BackUpOptions {
 
 /** Writes all that is in a store to a new file, durably and with mode 0600. A control service may have the store open. */
 export async function backUpStore({ directory, path, scratchParent, wallMs }: BackUpOptions): Promise<Backup> {
-  const exists = await access(path).then(
-    () => true,
-    () => false,
-  );
-  if (exists) throw new BackUpError('backup_exists', `${path} exists and is not replaced: name a new file.`);
+  if (await isThere(path))
+    throw new BackUpError('backup_exists', `${path} exists and is not replaced: name a new file.`);
+  if (!(await isThere(directory))) {
+    throw new BackUpError(
+      'no_store',
+      `There is no store in ${directory}: is this the --data-path of the control service?`,
+    );
+  }
   try {
     await access(scratchParent);
   } catch (error) {
@@ -37,6 +40,13 @@ export async function backUpStore({ directory, path, scratchParent, wallMs }: Ba
   const backup: Backup = { clusterId: head.clusterId, revision: head.revision, takenAtMs: wallMs, values };
   await writeFileDurably(path, backupText(backup), 0o600);
   return backup;
+}
+
+function isThere(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** The backup in a file, every byte of it checked. Throws {@link BackupError}. */

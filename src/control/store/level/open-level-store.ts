@@ -34,10 +34,10 @@ export async function openLevelStore(options: LevelStoreOptions): Promise<Store>
   const { newUuid, logger } = options;
   const { directory, ...layout } = await readLayout(options.directory);
   if (!layout.hasEntries) {
-    if (layout.foreign.length > 0) throw foreign(directory, layout.foreign);
     if (layout.hasWitness) {
       throw damaged(directory, `its database "${ENTRIES}" is missing, though "${WITNESS}" says that there was one`);
     }
+    if (layout.foreign.length > 0) throw foreign(directory, layout.foreign);
     await createEntries(directory, newUuid, logger);
   } else if (layout.foreign.length > 0) {
     logger.warn({ directory, names: layout.foreign }, 'the directory of the store holds files that are no part of it');

@@ -1,4 +1,4 @@
-import { chown, mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
+import { chown, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { syncDirectory, writeFileDurably } from '../../../kit/atomic-file.ts';
 import { CodedError, errorCode } from '../../../kit/coded-error.ts';
@@ -99,8 +99,8 @@ async function makeEntries(location: string, backup: Backup, wallMs: number): Pr
 }
 
 async function putAside(directory: string, wallMs: number): Promise<string> {
-  const aside = join(directory, `${REPLACED_PREFIX}${new Date(wallMs).toISOString().replaceAll(/[:.]/g, '-')}`);
-  await mkdir(aside, { mode: 0o700 });
+  // A name of its own each time, also when the clock stands still.
+  const aside = await mkdtemp(join(directory, `${REPLACED_PREFIX}${new Date(wallMs).toISOString().slice(0, 10)}-`));
   await giveTo(directory, aside);
   await rename(join(directory, ENTRIES), join(aside, ENTRIES));
   await rename(join(directory, WITNESS), join(aside, WITNESS)).catch((error: unknown) => {
