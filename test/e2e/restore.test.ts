@@ -14,6 +14,8 @@ describe(`a control service that is restored from an old backup, ${backend} back
   let cluster: UpCluster;
   let file: string;
   let task: Program;
+  /** Of a volume that the backup does not know. */
+  let laterTask: Program;
   const ids: Record<string, string> = {};
 
   beforeAll(async () => {
@@ -21,8 +23,10 @@ describe(`a control service that is restored from an old backup, ${backend} back
     file = join(cluster.scratch.directory, 'backup');
   });
   afterAll(async () => {
-    task?.kill('SIGTERM');
-    await task?.ended;
+    for (const one of [task, laterTask]) {
+      one?.kill('SIGTERM');
+      await one?.ended;
+    }
     await cluster.remove();
   });
 
@@ -42,6 +46,8 @@ describe(`a control service that is restored from an old backup, ${backend} back
   };
   const restored = async (): Promise<RestoredView> =>
     (await (await cluster.api()).get('/v1/restored')).json as RestoredView;
+  const countOf = async (node: number, name: string): Promise<number> =>
+    Number(await readFile(join((await cluster.node(node)).mount_root, ids[name] ?? '', 'count'), 'utf8'));
   const uuid = async (node: number): Promise<string> => (await cluster.node(node)).uuid;
 
   it('is backed up while it runs', async () => {
@@ -78,11 +84,11 @@ describe(`a control service that is restored from an old backup, ${backend} back
 
   it('leaves a task alone whose volume moved since, and knows where it is', async () => {
     task = cluster.run(2, '-v', 'moved:/mnt', '--', 'sh', '-c', WRITER);
-    const { mount_root } = await cluster.node(2);
-    const count = async (): Promise<number> =>
-      Number(await readFile(join(mount_root, ids['moved'] ?? '', 'count'), 'utf8'));
+    const count = (): Promise<number> => countOf(2, 'moved');
     await eventually(async () => expect(await count()).toBeGreaterThan(0), 30_000);
     await write(1, 'later');
+    laterTask = cluster.run(1, '-v', 'later:/mnt', '--', 'sh', '-c', WRITER);
+    await eventually(async () => expect(await countOf(1, 'later')).toBeGreaterThan(0), 30_000);
     const gone = await cluster.ctl('destroy', '--dataset', 'deleted', '--wait');
     expect(gone).toMatchObject({ status: 0 });
 
@@ -100,7 +106,9 @@ describe(`a control service that is restored from an old backup, ${backend} back
     expect(await inspect('stayed')).toMatchObject({ status: 'mounted', holder: await uuid(1), problem: null });
     const before = await count();
     await eventually(async () => expect(await count()).toBeGreaterThan(before), 10_000);
-    expect(task.running, task.stdout).toBe(true);
+    const laterBefore = await countOf(1, 'later');
+    await eventually(async () => expect(await countOf(1, 'later')).toBeGreaterThan(laterBefore), 10_000);
+    for (const one of [task, laterTask]) expect(one.running, one.stdout).toBe(true);
   });
 
   it('tells what it doubts and what it does not know', async () => {
@@ -119,7 +127,8 @@ describe(`a control service that is restored from an old backup, ${backend} back
     const [node, later = ''] = [await uuid(1), ids['later']];
     const made = await cluster.ctl('create', '--node', node, '--dataset-id', later, '-m', 'name=later', '--wait');
     expect(made).toMatchObject({ status: 0, stderr: '' });
-    expect(await cluster.sh(2, 'later:/mnt', 'cat /mnt/text')).toMatchObject({ status: 0, stdout: 'later\n' });
+    expect(await cluster.sh(1, 'later:/mnt', 'cat /mnt/text')).toMatchObject({ status: 0, stdout: 'later\n' });
+    expect(laterTask.running, laterTask.stdout).toBe(true);
   });
 
   it('makes no volume anew once all is confirmed, also after a restart', async () => {
