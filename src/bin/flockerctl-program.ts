@@ -15,6 +15,19 @@ export function flockerctlProgram(): Command {
     setExitCode: (code) => {
       process.exitCode = code;
     },
+    openPassage: async ({ url, credentials }) => {
+      const [{ loadCredentials }, { connectPassage }, { silentLogger }] = await Promise.all([
+        import('../tls/credentials.ts'),
+        import('../client/connect-passage.ts'),
+        import('../kit/logger.ts'),
+      ]);
+      const tls = await loadCredentials(credentials, systemClock);
+      return connectPassage({ urls: [url], tls, clock: systemClock, logger: silentLogger });
+    },
+    interrupted: () =>
+      new Promise((resolve) => {
+        for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
+      }),
     // Loaded only here, so that --help and usage errors do not wait for it.
     connect: async ({ url, credentials }) => {
       const [{ loadCredentials }, { connectFlocker }, { silentLogger }] = await Promise.all([

@@ -3,6 +3,7 @@ import { changeCommands } from './change-commands.ts';
 import { DEFAULT_CLUSTER_JSON, DEFAULT_CLUSTER_YML, DEFAULT_CONTROL_PORT } from './control-target.ts';
 import type { CtlEnvironment } from './ctl-environment.ts';
 import { lookCommands } from './look-commands.ts';
+import { parsePort } from './parse-port.ts';
 import type { GlobalOptions } from './session.ts';
 
 const DEFAULT_TIMEOUT_SECONDS = 120;
@@ -56,13 +57,6 @@ function withGlobalOptions(program: Command): Command {
         .argParser(parseTimeout)
         .default(DEFAULT_TIMEOUT_SECONDS),
     );
-}
-
-function parsePort(text: string): number {
-  const port = Number(text);
-  if (!/^\d+$/.test(text) || port < 1 || port > 65_535)
-    throw new InvalidArgumentError('It must be a port, 1 to 65535.');
-  return port;
 }
 
 function parseTimeout(text: string): number {

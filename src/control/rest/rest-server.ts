@@ -9,7 +9,9 @@ import type { Logger } from '../../kit/logger.ts';
 import type { ControlService } from '../control-service.ts';
 import { configurationRoutes } from './configuration-routes.ts';
 import { answerUnroutable, replyByContract } from './contract-replies.ts';
+import { dashboardRoutes, readDashboard } from './dashboard-routes.ts';
 import { eventsRoute } from './events-route.ts';
+import { refuseForeignPages } from './foreign-pages.ts';
 import { controlMetrics } from './metrics.ts';
 import { nodeRoutes } from './node-routes.ts';
 import { snapshotRoutes } from './snapshot-routes.ts';
@@ -33,6 +35,8 @@ export interface RestServerOptions {
   readonly host: string;
   /** 0 chooses a free port. */
   readonly port: number;
+  /** The built dashboard; without it there is none. */
+  readonly dashboardDirectory?: string;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -70,6 +74,7 @@ async function buildRestApp(options: RestServerOptions): Promise<FastifyInstance
   }) as unknown as FastifyInstance;
   const metrics = controlMetrics(service);
   replyByContract(app, logger);
+  refuseForeignPages(app);
   app.addHook('onResponse', (request, reply, done) => {
     const route = request.routeOptions.url ?? 'none';
     metrics.observeRequest(request.method, route, reply.statusCode, reply.elapsedTime / 1000);
@@ -85,7 +90,10 @@ async function buildRestApp(options: RestServerOptions): Promise<FastifyInstance
       },
     },
   });
+  const { dashboardDirectory } = options;
+  const dashboard = dashboardDirectory === undefined ? undefined : await readDashboard(dashboardDirectory);
   await app.register((scope, _options, done) => {
+    if (dashboard !== undefined) dashboardRoutes(scope, dashboard);
     configurationRoutes(scope, service, clock);
     snapshotRoutes(scope, service);
     nodeRoutes(scope, service);
