@@ -1,5 +1,4 @@
-import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
+import axe from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { FlockerClient } from '../../src/client/flocker-client.ts';
@@ -59,8 +58,7 @@ describe.skipIf(skip !== '')(`the dashboard in a browser${skip}`, () => {
     await dialog.getByRole('button', { name: 'Create' }).click();
   };
   const axeFaults = async (of: Page): Promise<unknown[]> => {
-    const source = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-    await of.evaluate(source);
+    await of.evaluate(axe.source);
     const { violations } = await of.evaluate(() =>
       (
         globalThis as unknown as {

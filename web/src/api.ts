@@ -49,7 +49,7 @@ export async function readAll(): Promise<Snapshotted> {
 export async function createVolume(body: CreateDatasetBody): Promise<void> {
   const name = body.metadata?.['name'];
   const headers = name === undefined ? {} : { 'x-flocker-if-name-unused': encodeURIComponent(name) };
-  await ask('POST', PATHS.configurationDatasets, body, headers as Record<string, string>);
+  await ask('POST', PATHS.configurationDatasets, body, headers);
 }
 
 export async function moveVolume(id: string, node: string): Promise<void> {

@@ -25,11 +25,3 @@ export function parseSize(text: string): number | undefined {
   const bytes = Math.ceil((Number(match[1]) * 1024 ** power) / 1024) * 1024;
   return Number.isSafeInteger(bytes) && bytes > 0 ? bytes : undefined;
 }
-
-/** How long ago, roughly. */
-export function agoText(ms: number): string {
-  const seconds = Math.max(0, Math.round(ms / 1000));
-  if (seconds < 60) return `${seconds} s`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
-  return seconds < 86_400 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86_400)} d`;
-}

@@ -39,15 +39,15 @@ export function follow(dispatch: (action: Action) => void): () => void {
   };
   const open = (): void => {
     stream = new EventSource(PATHS.events);
-    stream.onopen = () => {
+    stream.addEventListener('open', () => {
       dispatch({ kind: 'found' });
       void read();
-    };
-    stream.onerror = () => {
+    });
+    stream.addEventListener('error', () => {
       dispatch({ kind: 'lost' });
       if (stream?.readyState !== EventSource.CLOSED) return;
       timer = window.setTimeout(open, REOPEN_MS);
-    };
+    });
     stream.addEventListener('reset', () => void read());
     for (const kind of KINDS) {
       stream.addEventListener(kind, ({ data }: MessageEvent<string>) => {
