@@ -59,7 +59,8 @@ export async function serveRest(options: RestServerOptions): Promise<Listener> {
   };
 }
 
-async function buildRestApp(options: RestServerOptions): Promise<FastifyInstance> {
+/** The REST API without a listener. */
+export async function buildRestApp(options: RestServerOptions): Promise<FastifyInstance> {
   const { service, clock, logger } = options;
   const app = fastify({
     https: mutualTls(options.tls),
