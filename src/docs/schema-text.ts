@@ -2,9 +2,9 @@
 export interface Schema {
   readonly type?: string | readonly string[];
   readonly description?: string;
-  readonly default?: unknown;
-  readonly const?: unknown;
-  readonly enum?: readonly unknown[];
+  readonly default?: string | number | boolean;
+  readonly const?: string | number | boolean;
+  readonly enum?: readonly (string | number | boolean)[];
   readonly minimum?: number;
   readonly maximum?: number;
   readonly exclusiveMinimum?: number;
@@ -35,8 +35,10 @@ export function typeText(schema: Schema): string {
       return `list of ${schema.items === undefined ? 'anything' : typeText(schema.items)}`;
     case 'object':
       return 'mapping';
+    case undefined:
+      return 'anything';
     default:
-      return String(schema.type ?? 'anything');
+      return [schema.type].flat().join(' | ');
   }
 }
 
