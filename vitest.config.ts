@@ -12,6 +12,7 @@ export default defineConfig({
             'test/conformance/**/*.test.ts',
             'test/contract/**/*.test.ts',
             'examples/**/*.test.ts',
+            'web/**/*.test.ts',
           ],
           // No module has state of its own, so files may share a worker.
           isolate: false,
@@ -22,7 +23,7 @@ export default defineConfig({
       {
         test: {
           name: 'e2e',
-          include: ['test/e2e/**/*.test.ts'],
+          include: ['test/e2e/**/*.test.ts', 'test/browser/**/*.test.ts'],
           // Each runs a whole cluster, and some check how long things take.
           fileParallelism: false,
           testTimeout: 120_000,

@@ -4,32 +4,81 @@ import { parseDocument } from 'yaml';
 import { CodedError } from '../kit/coded-error.ts';
 import { type IsolatorConfig, IsolatorSection, readIsolatorSection } from './isolator-section.ts';
 
-const Port = Type.Integer({ minimum: 1, maximum: 65535 });
+const PORT = { minimum: 1, maximum: 65_535 };
 
-/** `agent.yml` (contract 3.1) with our own keys: `control-service.rest-port`, `node` and `isolator`. */
-const AgentYml = Type.Object({
-  version: Type.Literal(1),
+const PathSetting = (
+  description: string,
+  byDefault: string,
+): ReturnType<typeof Type.Optional<ReturnType<typeof Type.String>>> =>
+  Type.Optional(Type.String({ pattern: '^/', description, default: byDefault }));
+
+/** `agent.yml` (contract 3.1) with our own keys: `control-service.rest-port`, `node` and `isolator`. Its reference is made from this. */
+export const AgentYml = Type.Object({
+  version: Type.Literal(1, { description: 'Of the format: 1.' }),
   'control-service': Type.Object({
-    hostname: Type.String({ minLength: 1 }),
-    port: Type.Optional(Port),
-    'rest-port': Type.Optional(Port),
+    hostname: Type.String({ minLength: 1, description: 'Name or address of the control service.' }),
+    port: Type.Optional(Type.Integer({ ...PORT, description: 'Its port for agents.', default: 4524 })),
+    'rest-port': Type.Optional(Type.Integer({ ...PORT, description: 'Its REST API.', default: 4523 })),
   }),
   dataset: Type.Optional(
-    Type.Object({ backend: Type.String({ minLength: 1 }), mount_root: Type.Optional(Type.String({ pattern: '^/' })) }),
+    Type.Object(
+      {
+        backend: Type.String({ minLength: 1 }),
+        mount_root: PathSetting('Volumes are mounted at `<mount_root>/<dataset id>`.', '/flocker'),
+      },
+      { description: 'The storage of this node; see below.' },
+    ),
   ),
   node: Type.Optional(
     Type.Object(
       {
-        'state-path': Type.Optional(Type.String({ pattern: '^/' })),
-        socket: Type.Optional(Type.String({ pattern: '^/' })),
-        'isolator-socket': Type.Optional(Type.String({ pattern: '^/' })),
-        'docker-socket': Type.Optional(Type.Union([Type.String({ pattern: '^/' }), Type.Literal(false)])),
-        'csi-socket': Type.Optional(Type.Union([Type.String({ pattern: '^/' }), Type.Literal(false)])),
-        'docker-remove': Type.Optional(Type.Union([Type.Literal('delete'), Type.Literal('keep')])),
-        'dvdcli-overwritefs': Type.Optional(Type.Boolean()),
-        address: Type.Optional(Type.String()),
-        'shared-machine': Type.Optional(Type.Boolean()),
-        'storage-report-seconds': Type.Optional(Type.Integer({ minimum: 1, maximum: 86_400 })),
+        'state-path': PathSetting('Who holds volumes here. It must survive a reboot.', '/var/lib/flocker/agent'),
+        socket: PathSetting('For `flocker run`, dvdcli and other programs on this machine.', '/run/flocker/agent.sock'),
+        'isolator-socket': PathSetting("For the Mesos isolator's module.", '/run/flocker/isolator.sock'),
+        'docker-socket': Type.Optional(
+          Type.Union([Type.String({ pattern: '^/' }), Type.Literal(false)], {
+            description: 'Of the Docker volume plugin; `false` for none.',
+            default: '/run/docker/plugins/flocker.sock and /run/docker/plugins/flocker/flocker.sock',
+          }),
+        ),
+        'csi-socket': Type.Optional(
+          Type.Union([Type.String({ pattern: '^/' }), Type.Literal(false)], {
+            description: 'Of the CSI plugin, in a directory with mode 0700; `false` for none.',
+            default: '/run/flocker/csi.sock',
+          }),
+        ),
+        'docker-remove': Type.Optional(
+          Type.Union([Type.Literal('delete'), Type.Literal('keep')], {
+            description: 'What `docker volume rm` does to the volume.',
+            default: 'delete',
+          }),
+        ),
+        'dvdcli-overwritefs': Type.Optional(
+          Type.Boolean({
+            description: 'Whether `overwritefs=true` of dvdcli may make volumes anew, which loses what is on them.',
+            default: false,
+          }),
+        ),
+        address: Type.Optional(
+          Type.String({
+            description: "Source address towards the control service, and with it the node's `host`.",
+            default: 'as the machine chooses',
+          }),
+        ),
+        'shared-machine': Type.Optional(
+          Type.Boolean({
+            description: 'Several agents run on this machine: each gets an era of its own.',
+            default: false,
+          }),
+        ),
+        'storage-report-seconds': Type.Optional(
+          Type.Integer({
+            minimum: 1,
+            maximum: 86_400,
+            description: 'Time between two looks at how full pool and volumes are, when nothing happens.',
+            default: 60,
+          }),
+        ),
       },
       { additionalProperties: false },
     ),

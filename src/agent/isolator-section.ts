@@ -4,20 +4,38 @@ import { parseSizeBytes } from '../kit/sizes.ts';
 /** The `isolator` section of `agent.yml`. A key that is not known is refused: a rule with a slip in it must not pass. */
 export const IsolatorSection = Type.Object(
   {
-    'allow-paths': Type.Optional(Type.Array(Type.String({ pattern: '^/' }))),
-    'kill-tasks-of-lost-volumes': Type.Optional(Type.Boolean()),
+    'allow-paths': Type.Optional(
+      Type.Array(Type.String({ pattern: '^/' }), {
+        description: 'Container paths below which tasks may mount although they are protected.',
+        default: 'none',
+      }),
+    ),
+    'kill-tasks-of-lost-volumes': Type.Optional(
+      Type.Boolean({ description: 'Whether a task whose volume another node took is killed.', default: false }),
+    ),
     rules: Type.Optional(
       Type.Array(
         Type.Object(
           {
-            name: Type.Optional(Type.String()),
-            role: Type.Optional(Type.String()),
-            user: Type.Optional(Type.String()),
-            volumes: Type.Optional(Type.Array(Type.String())),
-            create: Type.Optional(Type.Boolean()),
-            delete: Type.Optional(Type.Boolean()),
-            profiles: Type.Optional(Type.Array(Type.String())),
-            'largest-size': Type.Optional(Type.Union([Type.String(), Type.Integer({ minimum: 1 })])),
+            name: Type.Optional(Type.String({ description: 'Of the rule, for messages.' })),
+            role: Type.Optional(Type.String({ description: 'Of the framework that runs the task.', default: 'any' })),
+            user: Type.Optional(Type.String({ description: 'As whom the task runs.', default: 'any' })),
+            volumes: Type.Optional(
+              Type.Array(Type.String(), { description: 'Names of volumes; `*` stands for anything.', default: 'any' }),
+            ),
+            create: Type.Optional(Type.Boolean({ description: 'Whether they may be made.', default: true })),
+            delete: Type.Optional(
+              Type.Boolean({ description: 'Whether they may be deleted when the task ends.', default: true }),
+            ),
+            profiles: Type.Optional(
+              Type.Array(Type.String(), { description: 'Profiles that may be asked for.', default: 'any' }),
+            ),
+            'largest-size': Type.Optional(
+              Type.Union([Type.String(), Type.Integer({ minimum: 1 })], {
+                description: 'Largest size that may be asked for, as 100GiB.',
+                default: 'any',
+              }),
+            ),
           },
           { additionalProperties: false },
         ),

@@ -1,10 +1,12 @@
 import { access, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { serveAgents } from '../control/agent-server.ts';
 import { ControlService } from '../control/control-service.ts';
 import { serveRest } from '../control/rest/rest-server.ts';
 import { openLevelStore } from '../control/store/level/open-level-store.ts';
 import { CodedError } from '../kit/coded-error.ts';
+import type { Logger } from '../kit/logger.ts';
 import { loadCredentials } from '../tls/credentials.ts';
 import { installedPaths } from '../tls/file-names.ts';
 import type { Daemon, DaemonWorld } from './daemon.ts';
@@ -36,7 +38,7 @@ export async function startControl(options: ControlOptions, world: DaemonWorld):
   const service = new ControlService({ store, entries: store.entries(), clock, newUuid, logger, onFatal: fatal });
   const shared = { service, tls, clock, logger };
   const agents = await serveAgents({ ...shared, ...options.agents });
-  const rest = await serveRest({ ...shared, ...options.rest });
+  const rest = await serveRest({ ...shared, ...options.rest, ...(await builtDashboard(logger)) });
   logger.info({ cluster: store.clusterId, restPort: rest.port, agentPort: agents.port }, 'control service listens');
   return {
     close: async () => {
@@ -44,6 +46,18 @@ export async function startControl(options: ControlOptions, world: DaemonWorld):
       await service.close();
     },
   };
+}
+
+/** It is built beside the programs; a build without it is complete but for that. */
+async function builtDashboard(logger: Logger): Promise<{ dashboardDirectory?: string }> {
+  const dashboardDirectory = fileURLToPath(new URL('../../web/', import.meta.url));
+  try {
+    await access(join(dashboardDirectory, 'index.html'));
+    return { dashboardDirectory };
+  } catch {
+    logger.warn({ path: dashboardDirectory }, 'the dashboard was not built: there is none');
+    return {};
+  }
 }
 
 async function refuseOriginal(dataPath: string): Promise<void> {

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { caCommand } from '../cli/ca.ts';
+import { completionCommand } from '../cli/completion/completion-command.ts';
 import { doctorCommand } from '../cli/doctor/doctor-command.ts';
 import { CLUSTER_BACKENDS, type ClusterBackend } from '../cli/up/cluster-backend.ts';
 import { caEnvironment } from './ca-environment.ts';
@@ -26,13 +27,8 @@ export function flockerProgram(): Command {
     .command('control')
     .description('Run the control service: REST API for users, orders for node agents.')
     .option('-d, --data-path <directory>', 'where the configuration is kept', '/var/lib/flocker')
-    .option(
-      '-p, --port <endpoint>',
-      'of the REST API: 4523, tcp:4523 or tcp:4523:interface=ADDRESS',
-      endpoint,
-      endpoint('tcp:4523'),
-    )
-    .option('-a, --agent-port <endpoint>', 'of the node agents', endpoint, endpoint('tcp:4524'))
+    .option('-p, --port <endpoint>', 'of the REST API: 4523, tcp:4523 or tcp:4523:interface=ADDRESS', 'tcp:4523')
+    .option('-a, --agent-port <endpoint>', 'of the node agents', endpointText, 'tcp:4524')
     .option(
       '-c, --certificates-directory <directory>',
       'cluster.crt, control-service.crt and control-service.key',
@@ -51,8 +47,8 @@ export function flockerProgram(): Command {
           {
             dataPath: resolve(options.dataPath),
             certificatesDirectory: resolve(options.certificatesDirectory),
-            rest: options.port,
-            agents: options.agentPort,
+            rest: endpoint(options.port),
+            agents: endpoint(options.agentPort),
             acceptLoss: options.acceptLoss,
           },
           world,
@@ -96,16 +92,23 @@ export function flockerProgram(): Command {
   program.addCommand(storeCommand());
   program.addCommand(caCommand(caEnvironment));
   program.addCommand(doctorCommand(doctorEnvironment));
+  program.addCommand(completionCommand('flocker', process.stdout));
   return program;
 }
 
 interface ControlFlags {
   readonly dataPath: string;
-  readonly port: Endpoint;
-  readonly agentPort: Endpoint;
+  readonly port: string;
+  readonly agentPort: string;
   readonly certificatesDirectory: string;
   readonly acceptLoss: boolean;
   readonly logLevel: string;
+}
+
+/** As it was given: help shows defaults in the words that options take. */
+function endpointText(text: string): string {
+  endpoint(text);
+  return text;
 }
 
 function endpoint(text: string): Endpoint {

@@ -171,3 +171,31 @@ describe('flocker-ca', () => {
     expect((await runWith(fresh, 'initialize', 'x')).stderr).toMatch(/loaded|mock/);
   });
 });
+
+describe('flocker-ca inspect', () => {
+  it('tells what certificates are for, until when, and fails when one ends too soon', async () => {
+    await run('initialize', 'mycluster');
+    await run('create-control-certificate', 'flocker.example.com');
+    await run('create-api-certificate', 'alice');
+    const files = ['cluster.crt', 'control-flocker.example.com.crt', 'alice.crt'];
+    const shown = await run('inspect', ...files);
+    expect(shown).toMatchObject({ stderr: '', exitCode: 0 });
+    expect(shown.stdout).toMatch(/^alice\.crt\n {2}role {5}user alice\n/m);
+    const json = JSON.parse((await run('inspect', '--json', ...files)).stdout) as unknown;
+    expect(json).toMatchObject([
+      { file: 'cluster.crt', role: 'authority', isValid: true },
+      { role: 'control', hosts: expect.arrayContaining(['flocker.example.com']) as unknown },
+      { role: 'user', name: 'alice', daysLeft: 20 * 365 - 1 },
+    ]);
+    expect((await run('inspect', '--within', '7000', 'alice.crt')).exitCode).toBe(0);
+    expect((await run('inspect', '--within', '8000', 'alice.crt')).exitCode).toBe(1);
+  });
+
+  it('fails for what is no certificate, and still shows the others', async () => {
+    await run('initialize', 'mycluster');
+    const ran = await run('inspect', 'cluster.key', 'nothing.crt', 'cluster.crt');
+    expect(ran.exitCode).toBe(1);
+    expect(ran.stdout).toMatch(/^cluster\.crt\n/);
+    expect(ran.stderr.split('\n').filter((line) => line.startsWith('Error: '))).toHaveLength(2);
+  });
+});

@@ -4,6 +4,7 @@ import type { Clock } from '../kit/clock.ts';
 import { errorText } from '../kit/coded-error.ts';
 import type { NewUuid } from '../kit/ids.ts';
 import type { KeyType } from '../tls/key-pair.ts';
+import { inspectCommand } from './ca-inspect.ts';
 
 /** What the command takes from its process. */
 export interface CaEnvironment {
@@ -41,6 +42,7 @@ export function caCommand(environment: CaEnvironment): Command {
   command.addCommand(controlCommand(environment));
   command.addCommand(nodeCommand(environment));
   command.addCommand(userCommand(environment));
+  command.addCommand(inspectCommand(environment));
   for (const one of [command, ...command.commands]) {
     one.configureOutput({
       writeOut: (text) => environment.stdout.write(text),

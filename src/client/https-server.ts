@@ -67,9 +67,10 @@ export class HttpsServer {
     return { url: this.url, status: statusCode, headers: answered, text };
   }
 
-  async open(path: string, signal: AbortSignal): Promise<HttpsStream> {
-    const headers = { accept: 'text/event-stream' };
-    const answer = await this.#streams.request({ method: 'GET', path, headers, signal });
+  async stream({ method, path, headers = {}, body }: HttpsRequest, signal: AbortSignal): Promise<HttpsStream> {
+    const typed = body === undefined ? headers : { ...headers, 'content-type': 'application/json' };
+    const text = body === undefined ? null : JSON.stringify(body);
+    const answer = await this.#streams.request({ method, path, headers: typed, body: text, signal });
     return { url: this.url, status: answer.statusCode, headers: answer.headers, body: answer.body };
   }
 

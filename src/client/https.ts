@@ -83,7 +83,12 @@ export class Https {
 
   /** The head of the answer to a GET of `path`; `signal` stays in force for its body. */
   open(path: string, signal: AbortSignal): Promise<HttpsStream> {
-    return this.#inTurn({ method: 'GET', path }, signal, (server) => server.open(path, signal));
+    return this.pass({ method: 'GET', path, headers: { accept: 'text/event-stream' } }, signal);
+  }
+
+  /** The head of the answer to any request; `signal` stays in force for its body, and is the only deadline. */
+  pass(request: HttpsRequest, signal: AbortSignal): Promise<HttpsStream> {
+    return this.#inTurn(request, signal, (server) => server.stream(request, signal));
   }
 
   /** Whether `close` was called: then there is nothing to wait for any more. */

@@ -31,6 +31,7 @@ export interface TestControlOptions {
   readonly clock?: Clock;
   /** `level` keeps the store on disk, so that a restart reads what was written. */
   readonly store?: 'memory' | 'level';
+  readonly dashboardDirectory?: string;
 }
 
 interface Running {
@@ -44,6 +45,7 @@ interface Running {
 export async function startTestControl({
   clock = systemClock,
   store = 'memory',
+  dashboardDirectory,
 }: TestControlOptions = {}): Promise<TestControl> {
   const certificates = await clusterCertificates('test');
   const tls = await certificates.control();
@@ -55,7 +57,8 @@ export async function startTestControl({
     store === 'memory'
       ? Promise.resolve(memory)
       : openLevelStore({ directory, newUuid: randomUUID, logger: silentLogger });
-  let running = await run(await openStore(), tls, clock, failures);
+  const more = dashboardDirectory === undefined ? {} : { dashboardDirectory };
+  let running = await run(await openStore(), { tls, clock, ...more }, failures);
   const stop = async (): Promise<void> => {
     await Promise.all([running.rest.close(), running.agents.close()]);
     await running.service.close();
@@ -75,7 +78,7 @@ export async function startTestControl({
     restart: async () => {
       await stop();
       memory = memory.reopened();
-      running = await run(await openStore(), tls, clock, failures);
+      running = await run(await openStore(), { tls, clock, ...more }, failures);
     },
     close: async () => {
       await stop();
@@ -86,7 +89,14 @@ export async function startTestControl({
   };
 }
 
-async function run(store: Store, tls: Credentials, clock: Clock, failures: unknown[]): Promise<Running> {
+interface RunOptions {
+  readonly tls: Credentials;
+  readonly clock: Clock;
+  readonly dashboardDirectory?: string;
+}
+
+async function run(store: Store, options: RunOptions, failures: unknown[]): Promise<Running> {
+  const { clock } = options;
   const service = new ControlService({
     store,
     entries: store.entries(),
@@ -95,7 +105,7 @@ async function run(store: Store, tls: Credentials, clock: Clock, failures: unkno
     logger: silentLogger,
     onFatal: (error) => failures.push(error),
   });
-  const shared = { service, tls, clock, logger: silentLogger, host: '127.0.0.1', port: 0 };
+  const shared = { service, ...options, logger: silentLogger, host: '127.0.0.1', port: 0 };
   const [rest, agents] = await Promise.all([serveRest(shared), serveAgents(shared)]);
   return { store, service, rest, agents };
 }

@@ -7,7 +7,8 @@ import { FILESYSTEM_TYPES } from '../host/filesystem.ts';
 import type { Backend } from './backend.ts';
 import { BackendSettings, BackendSettingsError } from './backend-settings.ts';
 import { openBtrfs } from './btrfs/btrfs.ts';
-import { BTRFS_KEYS, readBtrfsSettings } from './btrfs/settings.ts';
+import { readBtrfsSettings } from './btrfs/settings.ts';
+import { settingsOf } from './dataset-settings.ts';
 import { openDirectory } from './directory/directory.ts';
 import type { LoopbackProfile } from './loopback/image-plan.ts';
 import { openLoopback } from './loopback/loopback.ts';
@@ -25,15 +26,6 @@ export interface BackendSurroundings {
 
 /** Profiles that exist when the operator names none; Flocker's clients expect these three (contract 1.10). */
 const DEFAULT_PROFILES = ['gold', 'silver', 'bronze'];
-const COMMON_KEYS = [
-  'backend',
-  'root_path',
-  'default_size',
-  'allocation_unit',
-  'profiles',
-  'compute_instance_id',
-  'media',
-];
 
 /**
  * Opens the backend that the `dataset` section of `agent.yml` names. Fails with a {@link BackendSettingsError} that
@@ -60,7 +52,7 @@ export async function openBackend(
     case undefined:
       throw new BackendSettingsError('dataset.backend is missing: set it to loopback, directory or btrfs');
     case 'loopback':
-      settings.requireOnly([...COMMON_KEYS, 'filesystem']);
+      settings.requireOnly(settingsOf('loopback'));
       return await openLoopback({
         ...common,
         rootPath: settings.path('root_path') ?? '/var/lib/flocker/loopback',
@@ -68,14 +60,14 @@ export async function openBackend(
         profiles: readProfiles(settings, loopbackProfile),
       });
     case 'directory':
-      settings.requireOnly(COMMON_KEYS);
+      settings.requireOnly(settingsOf('directory'));
       return await openDirectory({
         ...common,
         rootPath: settings.path('root_path') ?? '/var/lib/flocker/directory',
         profiles: readProfiles(settings, directoryProfile),
       });
     case 'btrfs':
-      settings.requireOnly([...COMMON_KEYS, ...BTRFS_KEYS]);
+      settings.requireOnly(settingsOf('btrfs'));
       return await openBtrfs({ ...common, ...readBtrfsSettings(settings) });
   }
 }

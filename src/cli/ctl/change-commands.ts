@@ -129,7 +129,7 @@ function snapshotCommands(program: Command, environment: CtlEnvironment): void {
   snapshot
     .command('destroy')
     .description('delete a snapshot; datasets made from it stay')
-    .requiredOption('-s, --snapshot <snapshot>', DATASET, parseSelector)
+    .requiredOption('-s, --snapshot <snapshot>', 'its UUID, its beginning, or its name', parseSelector)
     .option(WAIT, 'until it is gone')
     .addHelpText('after', examples('snapshot destroy -s before-upgrade'))
     .action(act(environment, destroySnapshot));

@@ -1,13 +1,25 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { candidateLines, completionCommand } from '../completion/completion-command.ts';
 import { changeCommands } from './change-commands.ts';
+import { clusterWords } from './cluster-words.ts';
 import { DEFAULT_CLUSTER_JSON, DEFAULT_CLUSTER_YML, DEFAULT_CONTROL_PORT } from './control-target.ts';
 import type { CtlEnvironment } from './ctl-environment.ts';
 import { lookCommands } from './look-commands.ts';
+import { parsePort } from './parse-port.ts';
 import type { GlobalOptions } from './session.ts';
 
 const DEFAULT_TIMEOUT_SECONDS = 120;
 /** Timers take a signed 32-bit number of milliseconds. */
 const LONGEST_TIMEOUT_SECONDS = 2_000_000;
+
+/** Answers a completion script: `words` are those after the program's name, up to the one that is being typed. */
+export function ctlCandidates(
+  program: Command,
+  words: readonly string[],
+  environment: CtlEnvironment,
+): Promise<string> {
+  return candidateLines(program, words, clusterWords(withGlobalOptions, environment));
+}
 
 /** The whole of the program `flockerctl`: the original's commands and flags (contract 6.1), and ours. */
 export function ctlCommand(environment: CtlEnvironment): Command {
@@ -21,6 +33,7 @@ export function ctlCommand(environment: CtlEnvironment): Command {
     });
   lookCommands(program, environment);
   changeCommands(program, environment);
+  program.addCommand(completionCommand('flockerctl', environment.stdout));
   program
     .command('version')
     .description('show version information')
@@ -56,13 +69,6 @@ function withGlobalOptions(program: Command): Command {
         .argParser(parseTimeout)
         .default(DEFAULT_TIMEOUT_SECONDS),
     );
-}
-
-function parsePort(text: string): number {
-  const port = Number(text);
-  if (!/^\d+$/.test(text) || port < 1 || port > 65_535)
-    throw new InvalidArgumentError('It must be a port, 1 to 65535.');
-  return port;
 }
 
 function parseTimeout(text: string): number {

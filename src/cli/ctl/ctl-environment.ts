@@ -1,3 +1,4 @@
+import type { Passage } from '../../client/connect-passage.ts';
 import type { FlockerClient } from '../../client/flocker-client.ts';
 import type { StorageClient } from '../../client/storage-client.ts';
 import type { Clock } from '../../kit/clock.ts';
@@ -25,4 +26,7 @@ export interface CtlEnvironment {
   readonly version: string;
   readonly setExitCode: (code: number) => void;
   readonly connect: (target: ControlTarget) => Promise<CtlClient>;
+  readonly openPassage: (target: ControlTarget) => Promise<Passage>;
+  /** Resolves when the user has had enough (Ctrl-C). */
+  readonly interrupted: () => Promise<void>;
 }

@@ -7,7 +7,9 @@ import { listLeases, releaseLease } from './leases.ts';
 import { listDatasets } from './list.ts';
 import { listNodes } from './list-nodes.ts';
 import { showNodes } from './nodes.ts';
+import { parsePort } from './parse-port.ts';
 import { showPools } from './pools.ts';
+import { showDashboard } from './show-dashboard.ts';
 
 const LONG = 'show whole UUIDs';
 
@@ -51,6 +53,16 @@ export function lookCommands(program: Command, environment: CtlEnvironment): voi
     .description('follow what changes, until it is interrupted or the time given with --timeout is over')
     .addHelpText('after', examples('events', '--json --timeout 60 events | jq -c .value'))
     .action(act(environment, followEvents, { endless: true }));
+  program
+    .command('dashboard')
+    .description('serve the dashboard to a browser on this machine, with your certificate, until it is interrupted')
+    .option('-p, --port <port>', 'port on 127.0.0.1; a free one unless given', parsePort)
+    .addHelpText(
+      'after',
+      '\nThe address that is printed holds a secret: whoever has it can do what your certificate can. Give it to nobody.\n' +
+        examples('dashboard', 'dashboard --port 8080'),
+    )
+    .action(act(environment, showDashboard, { endless: true }));
   leaseCommands(program, environment);
 }
 

@@ -1,6 +1,6 @@
 import { errorText } from '../../kit/coded-error.ts';
 import { DeadlineExceeded, withDeadline } from '../../kit/deadline.ts';
-import { controlTarget, type TargetOptions } from './control-target.ts';
+import { type ControlTarget, controlTarget, type TargetOptions } from './control-target.ts';
 import type { CtlClient, CtlEnvironment } from './ctl-environment.ts';
 
 /** Options that every command has. */
@@ -13,6 +13,7 @@ export interface GlobalOptions extends TargetOptions {
 /** One command at work. */
 export interface Session {
   readonly client: CtlClient;
+  readonly target: ControlTarget;
   /** Aborts when the time that was given is over. */
   readonly signal: AbortSignal;
   readonly environment: CtlEnvironment;
@@ -48,8 +49,9 @@ export async function inSession(
       undefined,
       async (signal) => {
         const { json: _, timeout: __, ...target } = options;
-        client = await environment.connect(await controlTarget(target, environment));
-        await work({ client, signal, environment, json: options.json === true, timeoutSeconds });
+        const found = await controlTarget(target, environment);
+        client = await environment.connect(found);
+        await work({ client, target: found, signal, environment, json: options.json === true, timeoutSeconds });
       },
     );
   } catch (error) {

@@ -9,8 +9,9 @@ export function replyByContract(app: FastifyInstance, logger: Logger): void {
   app.addHook('onRequest', (request, reply, done) => {
     // fastify refuses types that are no media types before any parser sees the body.
     request.raw.headers['content-type'] = 'application/json';
-    // An empty last part matches a parameter, and no path of the API ends so.
-    if (!request.is404 && pathOf(request).endsWith('/')) reply.callNotFound();
+    // An empty last part matches a parameter, and no path of the API ends so; that of a page may.
+    if (!request.is404 && pathOf(request).endsWith('/') && request.routeOptions.url?.endsWith('/') !== true)
+      reply.callNotFound();
     else done();
   });
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (request, body, done) => {

@@ -9,7 +9,9 @@ import type { Logger } from '../../kit/logger.ts';
 import type { ControlService } from '../control-service.ts';
 import { configurationRoutes } from './configuration-routes.ts';
 import { answerUnroutable, replyByContract } from './contract-replies.ts';
+import { dashboardRoutes, readDashboard } from './dashboard-routes.ts';
 import { eventsRoute } from './events-route.ts';
+import { refuseForeignPages } from './foreign-pages.ts';
 import { controlMetrics } from './metrics.ts';
 import { nodeRoutes } from './node-routes.ts';
 import { restoredRoutes } from './restored-routes.ts';
@@ -34,6 +36,8 @@ export interface RestServerOptions {
   readonly host: string;
   /** 0 chooses a free port. */
   readonly port: number;
+  /** The built dashboard; without it there is none. */
+  readonly dashboardDirectory?: string;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -56,7 +60,8 @@ export async function serveRest(options: RestServerOptions): Promise<Listener> {
   };
 }
 
-async function buildRestApp(options: RestServerOptions): Promise<FastifyInstance> {
+/** The REST API without a listener. */
+export async function buildRestApp(options: RestServerOptions): Promise<FastifyInstance> {
   const { service, clock, logger } = options;
   const app = fastify({
     https: mutualTls(options.tls),
@@ -71,6 +76,7 @@ async function buildRestApp(options: RestServerOptions): Promise<FastifyInstance
   }) as unknown as FastifyInstance;
   const metrics = controlMetrics(service);
   replyByContract(app, logger);
+  refuseForeignPages(app);
   app.addHook('onResponse', (request, reply, done) => {
     const route = request.routeOptions.url ?? 'none';
     metrics.observeRequest(request.method, route, reply.statusCode, reply.elapsedTime / 1000);
@@ -86,7 +92,10 @@ async function buildRestApp(options: RestServerOptions): Promise<FastifyInstance
       },
     },
   });
+  const { dashboardDirectory } = options;
+  const dashboard = dashboardDirectory === undefined ? undefined : await readDashboard(dashboardDirectory);
   await app.register((scope, _options, done) => {
+    if (dashboard !== undefined) dashboardRoutes(scope, dashboard);
     configurationRoutes(scope, service, clock);
     snapshotRoutes(scope, service);
     nodeRoutes(scope, service);

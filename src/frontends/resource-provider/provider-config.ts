@@ -6,21 +6,37 @@ import { targetProblem } from '../../kit/mount-target.ts';
 import type { Reservation } from './mesos-messages.ts';
 import type { OfferSettings } from './provider-state.ts';
 
-const Path = Type.String({ pattern: '^/' });
-const Seconds = Type.Integer({ minimum: 1, maximum: 3600 });
+const Path = { pattern: '^/' };
+const SECONDS = { minimum: 1, maximum: 3600 };
 const Weight = Type.Number({ exclusiveMinimum: 0 });
 
-/** `provider.yml`. */
-const ProviderYml = Type.Object(
+/** `provider.yml`. Its reference is made from this. */
+export const ProviderYml = Type.Object(
   {
-    agent: Type.Optional(Type.String()),
-    'ca-certificate': Type.Optional(Path),
-    credential: Type.Optional(Path),
-    'token-file': Type.Optional(Path),
-    type: Type.Optional(Type.String()),
-    name: Type.Optional(Type.String()),
-    vendor: Type.Optional(Type.String({ minLength: 1 })),
-    role: Type.Optional(Type.String({ minLength: 1 })),
+    agent: Type.Optional(
+      Type.String({ description: 'The Mesos agent, http:// or https://. Needed, here or as a flag.' }),
+    ),
+    'ca-certificate': Type.Optional(
+      Type.String({ ...Path, description: 'Certificates to trust, for https.', default: "the system's" }),
+    ),
+    credential: Type.Optional(
+      Type.String({ ...Path, description: 'JSON file with `principal` and `secret`: HTTP basic.', default: 'none' }),
+    ),
+    'token-file': Type.Optional(Type.String({ ...Path, description: 'File with a bearer token.', default: 'none' })),
+    type: Type.Optional(
+      Type.String({ description: 'Of the provider. It must never change.', default: 'io.flocker.rp' }),
+    ),
+    name: Type.Optional(
+      Type.String({ description: 'Of the provider. It must never change.', default: 'flocker_<host name>' }),
+    ),
+    vendor: Type.Optional(Type.String({ minLength: 1, description: 'Of all disks.', default: 'io.flocker' })),
+    role: Type.Optional(
+      Type.String({
+        minLength: 1,
+        description: 'Everything is offered reserved (dynamically) for this role.',
+        default: 'none',
+      }),
+    ),
     'default-reservations': Type.Optional(
       Type.Array(
         Type.Object(
@@ -31,29 +47,87 @@ const ProviderYml = Type.Object(
           },
           { additionalProperties: false },
         ),
+        { description: 'Instead of `role`: a list of `type`, `role`, `principal`.', default: 'none' },
       ),
     ),
-    profiles: Type.Optional(Type.Union([Type.Array(Type.String()), Type.Record(Type.String(), Weight)])),
-    share: Type.Optional(Type.Number({ exclusiveMinimum: 0, maximum: 1 })),
-    'offer-existing': Type.Optional(Type.Boolean()),
-    'storage-state': Type.Optional(Type.Union([Type.String(), Type.Literal(false)])),
-    'state-path': Type.Optional(Path),
-    'mount-root': Type.Optional(Path),
-    socket: Type.Optional(Path),
-    'certificates-directory': Type.Optional(Path),
+    profiles: Type.Optional(
+      Type.Union([Type.Array(Type.String()), Type.Record(Type.String(), Weight)], {
+        description: 'A list of profiles to offer, or profile → weight.',
+        default: 'all, equally',
+      }),
+    ),
+    share: Type.Optional(
+      Type.Number({
+        exclusiveMinimum: 0,
+        maximum: 1,
+        description: 'Part of the pool that this node may offer.',
+        default: 1,
+      }),
+    ),
+    'offer-existing': Type.Optional(
+      Type.Boolean({ description: 'Whether volumes of this node that nobody uses are offered.', default: false }),
+    ),
+    'storage-state': Type.Optional(
+      Type.Union([Type.String(), Type.Literal(false)], {
+        description: 'Address in the label `flocker.storage-state`; `false` for none.',
+        default: 'the control service',
+      }),
+    ),
+    'state-path': Type.Optional(
+      Type.String({
+        ...Path,
+        description: 'Identity and operations. It must survive everything.',
+        default: '/var/lib/flocker/provider',
+      }),
+    ),
+    'mount-root': Type.Optional(
+      Type.String({
+        ...Path,
+        description: 'Disks are mounted at `<mount-root>/<id>/target`.',
+        default: '/var/lib/flocker/mesos',
+      }),
+    ),
+    socket: Type.Optional(
+      Type.String({ ...Path, description: 'Of the node agent.', default: '/run/flocker/agent.sock' }),
+    ),
+    'certificates-directory': Type.Optional(
+      Type.String({ ...Path, description: 'Where the certificates are.', default: '/etc/flocker' }),
+    ),
     'control-service': Type.Optional(
       Type.Object(
         {
-          hostname: Type.String({ minLength: 1 }),
-          'rest-port': Type.Optional(Type.Integer({ minimum: 1, maximum: 65535 })),
+          hostname: Type.String({
+            minLength: 1,
+            description: 'Name or address of the control service.',
+            default: 'as in agent.yml',
+          }),
+          'rest-port': Type.Optional(
+            Type.Integer({ minimum: 1, maximum: 65535, description: 'Its REST API.', default: 4523 }),
+          ),
         },
         { additionalProperties: false },
       ),
     ),
-    'publish-timeout': Type.Optional(Seconds),
-    'operation-timeout': Type.Optional(Seconds),
-    'look-every': Type.Optional(Seconds),
-    'adjust-every': Type.Optional(Seconds),
+    'publish-timeout': Type.Optional(
+      Type.Integer({
+        ...SECONDS,
+        description: 'Seconds until a mount that cannot be had fails the task.',
+        default: 120,
+      }),
+    ),
+    'operation-timeout': Type.Optional(
+      Type.Integer({ ...SECONDS, description: 'Seconds until an operation fails.', default: 600 }),
+    ),
+    'look-every': Type.Optional(
+      Type.Integer({ ...SECONDS, description: 'Seconds between two looks at the storage.', default: 30 }),
+    ),
+    'adjust-every': Type.Optional(
+      Type.Integer({
+        ...SECONDS,
+        description: 'Least seconds between two changes of what is offered.',
+        default: 60,
+      }),
+    ),
   },
   { additionalProperties: false },
 );

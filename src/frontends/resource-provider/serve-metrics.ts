@@ -53,7 +53,8 @@ export async function serveMetrics(socketPath: string, counts: () => ProviderCou
   };
 }
 
-function exposition(counts: ProviderCounts): string {
+/** The page of metrics, in Prometheus text format. */
+export function exposition(counts: ProviderCounts): string {
   return (Object.keys(HELP) as (keyof ProviderCounts)[])
     .map((key) => {
       const [name, type, help] = HELP[key];

@@ -18,11 +18,6 @@ export interface BtrfsSettings {
   readonly profiles: Readonly<Record<string, BtrfsProfile>>;
 }
 
-export const BTRFS_KEYS = [
-  ...['device', 'make_filesystem', 'pool_file', 'pool_size', 'pool_mount'],
-  ...['quota', 'compression', 'zstd_level'],
-];
-
 const DEFAULT_MOUNT = '/var/lib/flocker/btrfs';
 /** From quick to small, when the operator names no profiles. */
 const DEFAULT_PROFILES: Readonly<Record<string, BtrfsProfile>> = {

@@ -55,6 +55,8 @@ export class CtlBench {
       clock: this.clock,
       version: '1.2.3',
       setExitCode: (code) => (ran.exitCode = code),
+      openPassage: () => Promise.reject(new Error('no passage')),
+      interrupted: () => Promise.resolve(),
       connect: (target) => {
         this.targets.push(target);
         return Promise.resolve({
