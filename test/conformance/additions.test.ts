@@ -257,6 +257,7 @@ describe('GET /v1/openapi.json (addition)', () => {
       [`${PATHS.leases}/{dataset_id}`]: ['delete'],
       [PATHS.nodes]: undefined,
       [`${PATHS.nodes}/{uuid}/declare-dead`]: ['post'],
+      [`${PATHS.restored}/confirm`]: ['post'],
       ...withoutBare(),
     });
     expect(paths).not.toHaveProperty(PATHS.nodesByEra);
