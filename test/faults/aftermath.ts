@@ -19,6 +19,7 @@ export async function checkAftermath(cluster: FaultCluster, history: History): P
   await rested('nodes that are not connected', history, async () => {
     const nodes = (await cluster.client.inspectNodes(AbortSignal.timeout(5_000))) ?? [];
     const away = nodes.filter(({ connected }) => !connected).map(({ uuid }) => uuid);
+    await cluster.answers();
     return nodes.length < cluster.nodes.length ? ['a node was never heard'] : away;
   });
   const datasets = (await cluster.client.inspectDatasets(until)) ?? [];

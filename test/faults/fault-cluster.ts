@@ -8,9 +8,11 @@ import { prepareCluster } from '../../src/cli/up/prepare-cluster.ts';
 import { connectFlocker } from '../../src/client/connect-flocker.ts';
 import type { FlockerClient } from '../../src/client/flocker-client.ts';
 import type { StorageClient } from '../../src/client/storage-client.ts';
+import { LocalClient } from '../../src/frontends/local/local-client.ts';
 import { systemClock } from '../../src/kit/clock.ts';
 import { type NodeId, parseNodeId } from '../../src/kit/ids.ts';
 import { silentLogger } from '../../src/kit/logger.ts';
+import { eventually } from '../e2e/support/eventually.ts';
 import { HUB, Machine } from './machine.ts';
 import { type Running, sh, signal, startLogged } from './program.ts';
 import { NODES } from './schedule.ts';
@@ -75,6 +77,7 @@ export class FaultCluster {
     }
     await cluster.startControl();
     for (const node of nodes) await cluster.startAgent(node);
+    await eventually(() => cluster.answers(), 60_000, 100);
     return cluster;
   }
 
@@ -94,13 +97,19 @@ export class FaultCluster {
     node.agent = await startLogged(this.layout.node(number + 1).log, file, ...args);
   }
 
+  /** Fails unless all agents answer; their other sockets are open by then. */
+  async answers(): Promise<void> {
+    for (const { number } of this.nodes)
+      await new LocalClient(this.layout.node(number + 1).socket).volumes(AbortSignal.timeout(5_000));
+  }
+
   /** The command line of a task on a node. */
   task(node: FaultNode, volume: string, forMs: number, timeoutSeconds: number): readonly [string, ...string[]] {
     const where = ['--socket', this.layout.node(node.number + 1).socket, '--timeout', String(timeoutSeconds)];
     // Two tasks of one node may share a volume; on two nodes this lock means nothing.
     const lock = ['flock', '--timeout', '30', '--no-fork', '/mnt/lock'];
     const command = [...lock, process.execPath, WRITER, '/mnt', String(forMs)];
-    const volumes = ['-v', `${volume}:/mnt,size=48MiB`];
+    const volumes = ['-v', `${volume}:/mnt,size=64MiB`];
     return node.machine.inside(process.execPath, FLOCKER, 'run', ...where, ...volumes, '--', ...command);
   }
 

@@ -11,6 +11,8 @@ export class History {
   readonly #snapshots = new Set<string>();
   readonly #violations: string[] = [];
   #records = 0;
+  /** What tasks that failed said last, and how often. */
+  readonly failures = new Map<string, number>();
 
   get violations(): readonly string[] {
     return this.#violations;
@@ -19,6 +21,11 @@ export class History {
   /** Records that were acknowledged. */
   get records(): number {
     return this.#records;
+  }
+
+  taskFailed(said: string): void {
+    const last = (said.trim().split('\n').at(-1) ?? '').replaceAll(/[0-9a-f-]{36}/g, '…').slice(0, 160);
+    this.failures.set(last, (this.failures.get(last) ?? 0) + 1);
   }
 
   violated(what: string): void {

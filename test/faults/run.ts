@@ -14,7 +14,7 @@ import { sh } from './program.ts';
 import { type DeedKind, schedule, WEIGHTS } from './schedule.ts';
 
 /** Deeds of one round happen for so long; then everything heals and is checked. */
-const ROUND_MS = 60_000;
+const ROUND_MS = Number(process.env['FAULTS_ROUND_MS'] ?? 60_000);
 
 const { values } = parseArgs({
   options: {
@@ -87,6 +87,8 @@ async function round(roundSeed: number): Promise<readonly string[]> {
   const did = [...counts].map(([kind, count]) => `${count} ${kind}`).join(', ');
   const seconds = Math.round((performance.now() - beganMs) / 1000);
   process.stdout.write(`  ${seconds} s, ${history.records} records, ${census.looks} looks at the mounts; ${did}\n`);
+  if (history.records === 0) history.violated('no record was written: nothing was tried');
+  for (const [said, count] of history.failures) process.stdout.write(`  ${count} tasks failed: ${said}\n`);
   for (const violation of history.violations) process.stdout.write(`  VIOLATED: ${violation}\n`);
   if (history.violations.length === 0) await rm(scratch, { recursive: true });
   else process.stdout.write(`  logs are in ${cluster.layout.logs}\n`);

@@ -47,6 +47,7 @@ export function startTask(command: readonly [string, ...string[]], name: string,
     // An orphan may keep the pipe open; it ends by itself.
     await closed;
     if (said.includes('does not follow')) history.violated(`${name}: ${said}`);
+    if (status !== 0 && status !== null) history.taskFailed(said);
     return { dataset, status, said };
   });
   return { kill: () => signal(-(child.pid ?? 0), 'SIGKILL'), ended };
