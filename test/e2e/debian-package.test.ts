@@ -125,6 +125,26 @@ describe.runIf(isRoot)('the Debian package (needs root)', () => {
     await expectTaskWrites();
   });
 
+  it('has its store backed up while it runs, and restored when it is damaged, for the user that it runs as', async () => {
+    const mount = await mountOfVolume();
+    await machine.sh('flocker store backup /root/flocker.backup');
+    await machine.sh('systemctl stop flocker-control; rm /var/lib/flocker/store/entries/CURRENT');
+    await machine.sh('systemctl start flocker-control');
+    await eventually(async () =>
+      expect(await machine.sh('journalctl --unit flocker-control')).toContain(
+        'The store in /var/lib/flocker/store is damaged',
+      ),
+    );
+    await machine.sh('systemctl stop flocker-control; flocker store restore --force /root/flocker.backup');
+    expect(await machine.sh('find /var/lib/flocker/store ! -user flocker')).toBe('');
+    await machine.sh('systemctl start flocker-control');
+    await nodeIsConnected();
+    expect(await machine.sh(`${CTL} restored`)).toContain('Every dataset in it was found or confirmed.');
+    await machine.sh(`${CTL} restored confirm --yes`);
+    expect(await mountOfVolume()).toBe(mount);
+    await expectTaskWrites();
+  });
+
   it('restarts on an upgrade what runs, and nothing else, and leaves mounts alone', async () => {
     const [mount, ...before] = [await mountOfVolume(), await pid('flocker-control'), await pid('flocker-agent')];
     await machine.sh(`dpkg -i ${await whatDpkgNeeds(machine)} /tmp/next.deb`);
