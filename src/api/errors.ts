@@ -21,6 +21,9 @@ export const DESCRIPTIONS = {
   nodeConnected: 'The node is connected.',
   nodeUnknown: 'Nothing is known of the node.',
   nodeDeclaredDead: 'The node was declared dead and has not come back.',
+  restored:
+    'The control service was restored from a backup, and volumes may exist that it does not know: no new ones are made until an ' +
+    'operator has looked at "flockerctl restored" and confirmed it.',
   onlyGrows: 'A dataset only grows.',
   snapshotNotFound: 'Snapshot not found.',
   snapshotIdInUse: 'The provided snapshot_id is already in use.',

@@ -57,6 +57,8 @@ export function decideCreate(
   const id = body.dataset_id === undefined ? newDatasetId(newUuid) : parseDatasetId(body.dataset_id);
   if (primary === undefined || id === undefined) return reject(400, DESCRIPTIONS.schema);
   if (deployment.dataset(id) !== undefined) return reject(409, DESCRIPTIONS.datasetIdInUse);
+  // A task that asks for a volume of a forgotten name would begin with an empty one.
+  if (deployment.restored !== undefined && cluster.havers(id).size === 0) return reject(409, DESCRIPTIONS.restored);
   const source = sourceOf(deployment, body);
   if ('refusal' in source) return refuse(source.refusal);
   const dataset = settle(

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import type { Dataset } from '../model/dataset.ts';
 import type { Change } from './changes.ts';
@@ -112,6 +113,16 @@ describe('confirming them', () => {
     const state = { kind: 'detached', sizeBytes: 1 } as const;
     busy.see(B, DATASET, { datasetId: DATASET, order: 0, busy: true, state, problem: null });
     expect(decideConfirmRestored(deployment, busy)).toMatchObject({ reply: { confirmed: [] }, changes: [] });
+  });
+});
+
+describe('a new volume', () => {
+  it('is not made until all is confirmed: one of its name may exist', () => {
+    const deployment = restoredWith(dataset({ storage: { kind: 'gone' } }));
+    const conditions = { tags: undefined, nameUnused: undefined };
+    const { reply, changes } = decideCreate(deployment, clusterOf([node(A)]), { primary: A }, conditions, randomUUID);
+    expect(reply).toMatchObject({ status: 409, body: { description: expect.stringContaining('restored') as string } });
+    expect(changes).toEqual([]);
   });
 });
 

@@ -125,6 +125,57 @@ describe.runIf(isRoot)('the Debian package (needs root)', () => {
     await expectTaskWrites();
   });
 
+  it('has its store backed up while it runs, and restored when it is damaged, for the user that it runs as', async () => {
+    const mount = await mountOfVolume();
+    await machine.sh('flocker store backup /root/flocker.backup');
+    await machine.sh('systemctl stop flocker-control; rm /var/lib/flocker/store/entries/CURRENT');
+    await machine.sh('systemctl start flocker-control');
+    await eventually(async () =>
+      expect(await machine.sh('journalctl --unit flocker-control')).toContain(
+        'The store in /var/lib/flocker/store is damaged',
+      ),
+    );
+    await machine.sh('systemctl stop flocker-control; flocker store restore --force /root/flocker.backup');
+    expect(await machine.sh('find /var/lib/flocker/store ! -user flocker')).toBe('');
+    await machine.sh('systemctl start flocker-control');
+    await nodeIsConnected();
+    expect(await machine.sh(`${CTL} restored`)).toContain('Every dataset in it was found or confirmed.');
+    await machine.sh(`${CTL} restored confirm --yes`);
+    expect(await mountOfVolume()).toBe(mount);
+    await expectTaskWrites();
+  });
+
+  it('keeps its volumes when the node gets a new certificate', async () => {
+    const mount = await mountOfVolume();
+    await machine.sh(
+      'mkdir /root/renewed; cd /root/authority; ' +
+        'flocker-ca create-node-certificate --node-id 0b1b8a3a-5f3a-4b52-a0f7-0d6cbd0d2f01 -o /root/renewed; ' +
+        'for end in crt key; do cp /root/renewed/0b1b8a3a-*.$end /etc/flocker/node.$end; done',
+    );
+    await machine.sh('systemctl restart flocker-agent');
+    await nodeIsConnected();
+    expect(await mountOfVolume()).toBe(mount);
+    await expectTaskWrites();
+  });
+
+  it('makes nothing where its storage is not mounted, and goes on when it is', async () => {
+    await machine.sh('mount -t tmpfs tmpfs /var/lib/flocker/loopback');
+    await machine.sh(`${CTL} create --node 0b1b8a3a --size 64M -m name=hidden`);
+    await eventually(
+      async () => expect(await machine.sh(`${CTL} --json inspect hidden`)).toContain('"code":"pool_unreachable"'),
+      30_000,
+    );
+    expect(await machine.sh('ls -A /var/lib/flocker/loopback')).toBe('');
+    await expectTaskWrites();
+    await machine.sh('umount /var/lib/flocker/loopback; systemctl restart flocker-agent');
+    await eventually(
+      async () => expect(await machine.sh(`${CTL} --json inspect hidden`)).toContain('"status":"mounted"'),
+      30_000,
+    );
+    await machine.sh(`${CTL} destroy --dataset hidden --wait`);
+    await expectTaskWrites();
+  });
+
   it('restarts on an upgrade what runs, and nothing else, and leaves mounts alone', async () => {
     const [mount, ...before] = [await mountOfVolume(), await pid('flocker-control'), await pid('flocker-agent')];
     await machine.sh(`dpkg -i ${await whatDpkgNeeds(machine)} /tmp/next.deb`);

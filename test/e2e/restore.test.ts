@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -89,6 +90,10 @@ describe(`a control service that is restored from an old backup, ${backend} back
     await write(1, 'later');
     laterTask = cluster.run(1, '-v', 'later:/mnt', '--', 'sh', '-c', WRITER);
     await eventually(async () => expect(await countOf(1, 'later')).toBeGreaterThan(0), 30_000);
+    await write(1, 'resting');
+    const path = `/v1/configuration/datasets/${ids['resting']}`;
+    expect(await (await cluster.api()).post(path, { primary: randomUUID() })).toMatchObject({ status: 200 });
+    await eventually(async () => expect(await inspect('resting')).toMatchObject({ status: 'detached' }), 20_000);
     const gone = await cluster.ctl('destroy', '--dataset', 'deleted', '--wait');
     expect(gone).toMatchObject({ status: 0 });
 
@@ -118,6 +123,8 @@ describe(`a control service that is restored from an old backup, ${backend} back
       unknown: [{ dataset_id: ids['later'], node_uuid: await uuid(1) }],
     });
     expect(await inspect('deleted')).toMatchObject({ status: 'pending', problem: { code: 'unconfirmed' } });
+    const refused = await cluster.sh(1, 'new:/mnt', 'true');
+    expect(refused).toMatchObject({ status: 125, stderr: expect.stringContaining('restored from a backup') as string });
     const { stdout } = await cluster.ctl('restored');
     expect(stdout).toContain(`  ${ids['deleted']}\n`);
     expect(stdout).toContain(`--dataset-id ${ids['later']} -m name=NAME`);
@@ -143,5 +150,10 @@ describe(`a control service that is restored from an old backup, ${backend} back
     expect(await cluster.sh(1, 'stayed:/mnt', 'cat /mnt/text')).toMatchObject({ status: 0, stdout: 'stayed\n' });
     expect(task.running, task.stdout).toBe(true);
     expect(await cluster.ctl('destroy', '--dataset', 'deleted', '--wait')).toMatchObject({ status: 0 });
+    expect(await cluster.sh(1, 'new:/mnt', 'true')).toMatchObject({ status: 0, stderr: '' });
+    const [node, resting = ''] = [await uuid(2), ids['resting']];
+    const made = await cluster.ctl('create', '--node', node, '--dataset-id', resting, '-m', 'name=resting', '--wait');
+    expect(made).toMatchObject({ status: 0, stderr: '' });
+    expect(await cluster.sh(2, 'resting:/mnt', 'cat /mnt/text')).toMatchObject({ status: 0, stdout: 'resting\n' });
   });
 });

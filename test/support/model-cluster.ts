@@ -62,6 +62,7 @@ export class ModelCluster {
   }
 
   create(node: ModelNode): void {
+    if (this.#service.deployment.restored !== undefined) return;
     const id = datasetId((this.#created += 1));
     this.ids.push(id);
     this.note(this.#service.createDataset({ primary: node.id, dataset_id: id }, NO_CONDITIONS));

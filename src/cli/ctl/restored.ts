@@ -2,6 +2,10 @@ import { CtlError } from './ctl-error.ts';
 import { shortened } from './list.ts';
 import { type Session, writeJson } from './session.ts';
 
+const CONFIRM =
+  'No new volumes are made until you confirm it. When every node is connected ("flockerctl nodes"), or surely off:\n' +
+  '  flockerctl restored confirm --yes\n';
+
 /** `restored`: what is in doubt since a backup was restored, and what nodes have that the backup did not know. */
 export async function showRestored(session: Session): Promise<void> {
   const { client, signal, environment } = session;
@@ -19,10 +23,10 @@ export async function showRestored(session: Session): Promise<void> {
   if (restored !== null) stdout.write(`A backup was restored at ${restored}.\n`);
   stdout.write(
     unconfirmed.length === 0
-      ? 'Every dataset in it was found or confirmed.\n'
+      ? `Every dataset in it was found or confirmed.\n${restored === null ? '' : CONFIRM}`
       : `No node has reported that it has these ${unconfirmed.length} datasets, so none gets them:\n` +
           unconfirmed.map((id) => `  ${id}\n`).join('') +
-          'When every node is connected ("flockerctl nodes"), or surely off: flockerctl restored confirm --yes\n',
+          CONFIRM,
   );
   if (unknown.length === 0) return;
   stdout.write(

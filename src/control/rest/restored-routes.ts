@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify';
+import { ErrorBody } from '../../api/errors.ts';
 import { PATHS } from '../../api/paths.ts';
 import { RestoredConfirmation, RestoredView } from '../../api/restored.ts';
 import type { ControlService } from '../control-service.ts';
@@ -24,7 +25,7 @@ export function restoredRoutes(app: FastifyInstance, service: ControlService): v
         description:
           'Datasets that no node has reported since the restore are again as the records say, except that no volume is ever made ' +
           'anew: one that is not found is lost. Changes nothing when nothing is in doubt.',
-        response: { 200: RestoredConfirmation },
+        response: { 200: RestoredConfirmation, '4xx': ErrorBody },
       },
     },
     async () => service.confirmRestored(),

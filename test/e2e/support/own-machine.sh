@@ -1,6 +1,6 @@
 #!/bin/sh
-# own-machine.sh DIRECTORY: boots this machine's own systemd, in the namespaces it is started in, on a copy of this machine's root
-# that is thrown away. Needs root, and namespaces of mounts, processes, cgroups and
+# own-machine.sh DIRECTORY [SHARED]: boots this machine's own systemd, in the namespaces it is started in, on a copy of this machine's root
+# that is thrown away, with the directory SHARED at /srv/shared. Needs root, and namespaces of mounts, processes, cgroups and
 # network. Nothing of this machine is configured: the units that do that are not started.
 set -eu
 mount -t tmpfs tmpfs "$1"
@@ -26,6 +26,10 @@ ln -s ../systemd-journald.service lib/systemd/system/sysinit.target.wants/
 ip link set lo up
 # No chroot: in one, nobody may make a namespace of users.
 pivot_root . mnt
+if [ -n "${2:-}" ]; then
+  mkdir -p /srv/shared
+  mount --bind "/mnt$2" /srv/shared
+fi
 umount --lazy /mnt
 # As systemd does where it believes that it has a whole machine.
 mount --make-rshared /

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
 import { eventually } from './eventually.ts';
@@ -23,12 +23,13 @@ export class OwnMachine {
     this.#init = init;
   }
 
-  static async boot(): Promise<OwnMachine> {
+  /** `shared` is a directory of this machine that it has at /srv/shared. */
+  static async boot(shared = ''): Promise<OwnMachine> {
     const directory = await mkdtemp(join(tmpdir(), 'flocker-machine-'));
-    const cgroup = await ownCgroup(`flocker-machine-${process.pid}`);
+    const cgroup = await ownCgroup(basename(directory));
     const into = `echo $$ > "$1/cgroup.procs"; shift; exec "$@"`;
     const namespaces = ['unshare', '--mount', '--propagation', 'private', '--pid', '--fork', '--cgroup', '--net'];
-    const parameters = ['-c', into, 'sh', cgroup, ...namespaces, 'sh', BOOT, directory];
+    const parameters = ['-c', into, 'sh', cgroup, ...namespaces, 'sh', BOOT, directory, shared];
     const child = spawn('sh', parameters, { stdio: ['ignore', 'pipe', 'pipe'] });
     let said = '';
     for (const stream of [child.stdout, child.stderr])
@@ -63,6 +64,11 @@ export class OwnMachine {
 
   run(program: string, ...args: readonly string[]): Promise<Ended> {
     return this.start(program, ...args).ended;
+  }
+
+  /** Its first process, as this machine counts. */
+  get pid(): number {
+    return this.#init;
   }
 
   /** Standard output of a shell script that has to end well. */
