@@ -14,7 +14,7 @@ import { sh } from './program.ts';
 import { type DeedKind, schedule, WEIGHTS } from './schedule.ts';
 
 /** Deeds of one round happen for so long; then everything heals and is checked. */
-const ROUND_MS = Number(process.env['FAULTS_ROUND_MS'] ?? 60_000);
+const ROUND_MS = 60_000;
 
 const { values } = parseArgs({
   options: {

@@ -44,6 +44,9 @@ export const WEIGHTS: Readonly<Record<DeedKind, number>> = {
   tearStore: 1,
 };
 
+/** Nothing breaks before, so that every round has data to lose. */
+const QUIET_MS = 8_000;
+
 /** Deeds that a cluster without faults sees as well; `--only` leaves them in. */
 const DAILY: ReadonlySet<DeedKind> = new Set(['task', 'killTask', 'move', 'delete', 'snapshot', 'deleteSnapshot']);
 
@@ -58,8 +61,10 @@ export function schedule(
     (kind) => only.size === 0 || DAILY.has(kind) || only.has(kind),
   );
   const steps: { atMs: number; deed: Deed }[] = [];
-  for (let atMs = 0; atMs < lengthMs; atMs += random.between(20, 900))
-    steps.push({ atMs, deed: draw(random.weighted(kinds.map((kind) => [WEIGHTS[kind], kind])), random) });
+  for (let atMs = 0; atMs < lengthMs; atMs += random.between(20, 900)) {
+    const now = atMs < QUIET_MS ? kinds.filter((kind) => DAILY.has(kind)) : kinds;
+    steps.push({ atMs, deed: draw(random.weighted(now.map((kind) => [WEIGHTS[kind], kind])), random) });
+  }
   return steps;
 }
 
