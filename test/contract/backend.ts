@@ -148,6 +148,19 @@ export function backendContract(name: string, subject: BackendSubject): void {
       await released(again, id);
     });
 
+    it('leaves no mount point behind when a volume goes away after a restart of the machine', async () => {
+      const id = newDatasetId(randomUUID);
+      await create(a, id);
+      await a.attach(id, signalOf());
+      await a.mount(id, signalOf());
+      await world.loseMounts();
+      const after = await world.start('a');
+      if ((await after.discover(id)).kind === 'mounted') await after.unmount(id, signalOf());
+      await after.detach(id, signalOf());
+      expect(await readdir(world.mountRoot('a'))).toEqual([]);
+      await after.destroy(id, signalOf());
+    });
+
     it('keeps volumes attached over a restart of the machine', async () => {
       const id = await mounted(a);
       await writeFile(fileIn('a', id, 'file'), 'kept');

@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
+import { access, constants } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
 import type { Clock } from '../../kit/clock.ts';
-import { CodedError, errorCode } from '../../kit/coded-error.ts';
+import { CodedError } from '../../kit/coded-error.ts';
 import { withDeadline } from '../../kit/deadline.ts';
 
 /** A program of the system, and the Debian package that has it. */
@@ -30,35 +32,49 @@ interface Ended {
 }
 
 const SAID_CHARACTERS = 2000;
+/** Of util-linux, as mount(8). */
+const SETPRIV = '/usr/bin/setpriv';
 /** A daemon's PATH often lacks the sbin directories; the programs read their own configuration from the environment. */
 export const SYSTEM_ENVIRONMENT = {
   PATH: '/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin',
   LC_ALL: 'C',
 } as const;
 
-/** Runs a program to its end. An abort kills it and waits until it has ended. */
+/**
+ * Runs a program to its end. An abort kills it and waits until it has ended. It does not outlive this process: the next agent would work
+ * on an image that the program still writes to, and one that hangs would be left for ever.
+ */
 export async function runProgram(program: Program, parameters: readonly string[], run: Run): Promise<void> {
   const { name, debianPackage } = program;
   const environment = { ...SYSTEM_ENVIRONMENT, PATH: run.searchPath ?? SYSTEM_ENVIRONMENT.PATH };
   const what = [name, parameters.at(-1)].filter((part) => part !== undefined).join(' ');
-  let ended: Ended;
-  try {
-    ended = await withDeadline(run.clock, run.timeoutMs, what, run.signal, (signal) =>
-      untilItEnds(name, parameters, environment, signal),
-    );
-  } catch (error) {
-    if (errorCode(error) !== 'ENOENT') throw error;
+  const path = await findIn(environment.PATH, name);
+  if (path === undefined) {
     const text = `${name} is not installed on this node: install it (Debian: apt-get install ${debianPackage})`;
-    throw new ProgramError('program_missing', text, { cause: error });
+    throw new ProgramError('program_missing', text);
   }
+  const ended = await withDeadline(run.clock, run.timeoutMs, what, run.signal, (signal) =>
+    untilItEnds(path, parameters, environment, signal),
+  );
   if (ended.exitCode !== null && (run.successes ?? [0]).includes(ended.exitCode)) return;
   const said = ended.said.trim() || `ended with ${ended.exitCode ?? 'a signal'}`;
   const code = /no space left|quota exceeded/i.test(said) ? 'no_space' : 'program_failed';
   throw new ProgramError(code, `${what}: ${said}`);
 }
 
+async function findIn(searchPath: string, name: string): Promise<string | undefined> {
+  for (const path of searchPath.split(delimiter).map((directory) => join(directory, name))) {
+    const runs = await access(path, constants.X_OK).then(
+      () => true,
+      () => false,
+    );
+    if (runs) return path;
+  }
+  return undefined;
+}
+
 function untilItEnds(
-  name: string,
+  path: string,
   parameters: readonly string[],
   environment: Readonly<Record<string, string>>,
   signal: AbortSignal,
@@ -68,7 +84,9 @@ function untilItEnds(
       reject(signal.reason as Error);
       return;
     }
-    const child = spawn(name, parameters, { stdio: ['ignore', 'ignore', 'pipe'], env: environment });
+    // The kernel kills it when the thread that started it ends (PR_SET_PDEATHSIG); with Node that is the main thread.
+    const bound = ['--pdeathsig', 'KILL', path, ...parameters];
+    const child = spawn(SETPRIV, bound, { stdio: ['ignore', 'ignore', 'pipe'], env: environment });
     const kill = (): void => void child.kill('SIGKILL');
     signal.addEventListener('abort', kill, { once: true });
     let said = '';

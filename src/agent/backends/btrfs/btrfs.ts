@@ -206,6 +206,8 @@ class BtrfsBackend implements Backend {
         throw new BackendError('backend_failed', `volume ${datasetId} is still mounted; unmount it before the detach`);
       }
       await this.#mounts.rest(volume);
+      // A restart of the machine leaves it behind. At rest, no mount namespace has anything there.
+      await this.#mounts.removeMountPoint(datasetId);
       await move();
     });
   }

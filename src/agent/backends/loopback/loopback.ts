@@ -224,6 +224,8 @@ class Loopback implements Backend {
       const image = await this.#lock.holdAtRest({ datasetId, directory }, signal);
       try {
         await image?.datasync();
+        // A restart of the machine leaves it behind. At rest, no mount namespace has anything there.
+        await this.#removeMountPoint(datasetId);
         await move();
       } finally {
         await image?.close();

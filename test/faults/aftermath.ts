@@ -1,0 +1,105 @@
+import { readdir, readFile, readlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { errorText } from '../../src/kit/coded-error.ts';
+import { parseDatasetId, parseSnapshotId } from '../../src/kit/ids.ts';
+import { loopsBelow, writableBelow } from './census.ts';
+import type { FaultCluster } from './fault-cluster.ts';
+import type { History } from './history.ts';
+import { processesIn } from './machine.ts';
+import { signal } from './program.ts';
+import { startTask } from './task.ts';
+
+/** Everything comes to rest within this, once nothing is broken. */
+const REST_MS = 120_000;
+
+/** After everything healed: all data are there, everything can be deleted, and nothing is left over. */
+export async function checkAftermath(cluster: FaultCluster, history: History): Promise<void> {
+  const until = AbortSignal.timeout(4 * REST_MS);
+  await rested('nodes that are not connected', history, async () => {
+    const nodes = (await cluster.client.inspectNodes(AbortSignal.timeout(5_000))) ?? [];
+    const away = nodes.filter(({ connected }) => !connected).map(({ uuid }) => uuid);
+    await cluster.answers();
+    return nodes.length < cluster.nodes.length ? ['a node was never heard'] : away;
+  });
+  const datasets = (await cluster.client.inspectDatasets(until)) ?? [];
+  history.compare(datasets, await cluster.client.listSnapshots({}, until));
+  const kept = datasets.filter(({ configuration }) => !configuration.deleted);
+  for (const [index, { configuration }] of kept.entries()) {
+    const node = cluster.nodes[index % cluster.nodes.length];
+    const name = configuration.metadata['name'];
+    if (node === undefined || name === undefined) continue;
+    const task = startTask(cluster.task(node, name, 0, 90), `last look at ${name}`, history);
+    const { dataset, status, said } = await task.ended;
+    if (status !== 0 || dataset !== configuration.dataset_id)
+      history.violated(`last look at ${name} (${configuration.dataset_id}) ended with ${status}: ${said}`);
+  }
+  await deleteAll(cluster, until);
+  await rested('left over', history, () => leftOver(cluster));
+  await stopAll(cluster, history);
+}
+
+async function deleteAll(cluster: FaultCluster, until: AbortSignal): Promise<void> {
+  for (const { snapshot_id: text } of await cluster.client.listSnapshots({}, until)) {
+    const id = parseSnapshotId(text);
+    if (id !== undefined) await cluster.client.deleteSnapshot(id, until);
+  }
+  for (const { dataset_id: text, deleted } of (await cluster.client.listDatasets(until)).datasets) {
+    const id = parseDatasetId(text);
+    if (id !== undefined && !deleted) await cluster.client.deleteDataset(id, { kind: 'none' }, until);
+  }
+}
+
+async function leftOver(cluster: FaultCluster): Promise<string[]> {
+  const left: string[] = [];
+  const leases = await cluster.client.listLeases(AbortSignal.timeout(5_000));
+  left.push(...leases.map(({ dataset_id: id }) => `lease of ${id}`));
+  left.push(...loopsBelow(cluster.layout.volumes).map(({ device, path }) => `${device} of ${path}`));
+  for (const { machine, mountRoot, number } of cluster.nodes) {
+    left.push(...writableBelow(mountRoot, machine.pid).map((name) => `mount of ${name} on node ${number}`));
+    left.push(...(await readdir(mountRoot)).map((name) => `directory ${name} on node ${number}`));
+    const namespace = await readlink(`/proc/${machine.pid}/ns/net`);
+    const agent = cluster.nodes[number]?.agent?.pid;
+    for (const pid of await processesIn(namespace)) {
+      if (pid === machine.pid || pid === agent) continue;
+      const line = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).replaceAll('\0', ' ');
+      if (line !== '') left.push(`process ${pid} on node ${number}: ${line}`);
+    }
+  }
+  const pool = await readdir(cluster.layout.volumes, { recursive: true });
+  const ofVolumes = /^(attached|unattached|snapshots|creating|destroying)\/.*[0-9a-f-]{36}/;
+  const places = new Set(
+    cluster.nodes.flatMap(({ id }) => ['attached', 'creating', 'destroying'].map((at) => join(at, id))),
+  );
+  left.push(...pool.filter((path) => ofVolumes.test(path) && !places.has(path)).map((path) => `${path} in the pool`));
+  return left;
+}
+
+async function stopAll(cluster: FaultCluster, history: History): Promise<void> {
+  const daemons = [...cluster.nodes.map(({ agent }) => agent), cluster.control];
+  for (const daemon of daemons) if (daemon !== undefined) signal(daemon.pid, 'SIGTERM');
+  for (const [index, daemon] of daemons.entries()) {
+    const end = await daemon?.ended;
+    if (end !== 0) history.violated(`${index < cluster.nodes.length ? `agent ${index}` : 'control'} ended with ${end}`);
+  }
+  for (const { directory, machine } of cluster.nodes) {
+    const sockets = (await readdir(directory)).filter((name) => name.endsWith('.sock'));
+    for (const name of sockets) history.violated(`socket ${join(directory, name)} is left`);
+    await machine.powerOff();
+  }
+  await cluster.client.close();
+}
+
+/** Waits until `look` finds nothing; what it finds in the end is a violation. */
+async function rested(what: string, history: History, look: () => Promise<string[]>): Promise<void> {
+  const untilMs = performance.now() + REST_MS;
+  for (;;) {
+    const found = await look().catch((error: unknown) => [errorText(error)]);
+    if (found.length === 0) return;
+    if (performance.now() > untilMs) {
+      for (const one of found) history.violated(`${what}: ${one}`);
+      return;
+    }
+    await pause(250);
+  }
+}

@@ -1,0 +1,41 @@
+import { randomUUID } from 'node:crypto';
+import { fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { FIRST, linkAfter, readChain } from './chain.ts';
+
+/**
+ * The task: says which dataset it got, what it finds in it, and then each record that it added, once that is on disk. Arguments: the
+ * mount point, and how long to write in milliseconds (0: only look).
+ */
+const [mountPoint = '', forMs = '0'] = process.argv.slice(2);
+const untilMs = performance.now() + Number(forMs);
+const writer = randomUUID().slice(0, 8);
+
+function say(kind: string, text: string): void {
+  writeSync(1, `${kind} ${text}\n`);
+}
+
+/** The dataset that is mounted: its image lies in a directory of that name. */
+function datasetId(): string {
+  const lines = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
+  const device = lines.map((line) => line.split(' ')).findLast((fields) => fields[4] === mountPoint)?.[2];
+  const path = readFileSync(`/sys/dev/block/${device}/loop/backing_file`, 'utf8');
+  const id = /([0-9a-f-]{36})[^/]*\/[^/]*$/.exec(path)?.[1];
+  if (id === undefined) throw new Error(`no dataset in ${path}`);
+  return id;
+}
+
+say('dataset', datasetId());
+const file = openSync(`${mountPoint}/records`, 'a+');
+const { links, wholeLength } = readChain(readFileSync(file, 'utf8'));
+ftruncateSync(file, wholeLength);
+for (const { number, sum } of links) say('found', `${number} ${sum}`);
+say('read', String(links.length));
+let last = links.at(-1) ?? FIRST;
+while (performance.now() < untilMs) {
+  const next = linkAfter(last, writer);
+  writeSync(file, `${next.line}\n`);
+  fsyncSync(file);
+  say('wrote', `${next.number} ${next.sum}`);
+  last = next;
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+}
