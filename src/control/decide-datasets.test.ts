@@ -19,7 +19,7 @@ describe('decisions on datasets', () => {
     const deployment = new Deployment('cluster');
     const { reply, changes } = decideCreate(deployment, both, { primary: A }, always, newUuid);
     expect(reply.status).toBe(201);
-    const storage = held(A, { made: false, pool: null, sizeBytes: null });
+    const storage = held(A, { made: false, sizeBytes: null });
     const made = dataset({ id: sampleDatasetId(7), storage });
     expect(changes).toEqual([
       { kind: 'dataset', dataset: made },

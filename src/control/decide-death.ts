@@ -3,9 +3,8 @@ import type { NodeDeathView } from '../api/nodes.ts';
 import { type NewUuid, type NodeId, parseNodeId } from '../kit/ids.ts';
 import type { Dataset, KnownStorage, Storage } from '../model/dataset.ts';
 import type { NodeDeath } from '../model/node-death.ts';
-import type { Snapshot } from '../model/snapshot.ts';
 import type { Change, Decision } from './changes.ts';
-import type { ClusterView } from './cluster.ts';
+import type { ClusterView, LiveNode } from './cluster.ts';
 import type { Reply } from './decide-datasets.ts';
 import type { DeploymentView } from './deployment.ts';
 import { settle } from './settle.ts';
@@ -50,9 +49,7 @@ export function decideDeclareDead(
   const changes: Change[] = [
     { kind: 'nodeDead', death },
     ...leases.map((datasetId): Change => ({ kind: 'leaseEnded', datasetId })),
-    ...deployment.snapshots
-      .orderedTo(node)
-      .map((snapshot): Change => ({ kind: 'snapshot', snapshot: { ...snapshot, storage: leftSnapshot(snapshot) } })),
+    ...leftSnapshots(deployment, node, cluster.nodes()),
     ...taken.map((dataset): Change => ({ kind: 'dataset', dataset: takenFrom(dataset, node, cluster) })),
     { kind: 'revision', revision: deployment.revision + 1 },
   ];
@@ -76,13 +73,23 @@ function leftStorage(storage: Extract<Storage, { kind: 'held' }>, node: NodeId):
   // One that was never seen to exist may have been made nevertheless.
   return storage.made && storage.pool !== null
     ? { kind: 'free', pool: storage.pool, sizeBytes: storage.sizeBytes, leftBy }
-    : { kind: 'unmade', leftBy };
+    : { kind: 'unmade', leftBy, ...(storage.pool === null ? {} : { leftIn: storage.pool }) };
 }
 
-/** Whether it was taken is not known: the next holder finds it in the pool or takes it. One to be destroyed may be there. */
-function leftSnapshot({ deleted, storage }: Snapshot): Snapshot['storage'] {
-  if (storage.kind !== 'ordered') return storage;
-  return deleted ? { kind: 'taken', pool: storage.pool, sizeBytes: 0, takenAtMs: 0 } : { kind: 'unmade' };
+/**
+ * Snapshots that a dead node was told to take or to destroy. Whether it did, any node of the pool can see, and goes on from there;
+ * while none is connected they wait.
+ */
+export function leftSnapshots(deployment: DeploymentView, dead: NodeId, nodes: Iterable<LiveNode>): Change[] {
+  const connected = [...nodes].filter((node) => node.connected && node.id !== dead);
+  return deployment.snapshots.orderedTo(dead).flatMap((snapshot): Change[] => {
+    const { storage } = snapshot;
+    const heir = storage.kind === 'ordered' ? connected.find(({ pool }) => pool === storage.pool) : undefined;
+    if (heir === undefined) return [];
+    return [
+      { kind: 'snapshot', snapshot: { ...snapshot, storage: { kind: 'ordered', node: heir.id, pool: heir.pool } } },
+    ];
+  });
 }
 
 function view(death: NodeDeath, datasets: readonly string[], leases: readonly string[]): NodeDeathView {

@@ -56,7 +56,7 @@ describe('decideReports', () => {
   });
 
   it('notes that a volume was made, whatever shows it', () => {
-    const unmade = dataset({ storage: held(A, { made: false, pool: null, sizeBytes: null }) });
+    const unmade = dataset({ storage: held(A, { made: false, sizeBytes: null }) });
     for (const kind of ['detached', 'attached'] as const) {
       expect(after(unmade, undefined, reportOf({ kind, ...size }, true))?.storage).toEqual(held(A));
     }
@@ -66,8 +66,8 @@ describe('decideReports', () => {
   });
 
   it('lets a volume that was never made be made elsewhere', () => {
-    const unmade = dataset({ primary: B, storage: held(A, { made: false, pool: null, sizeBytes: null }) });
-    const next = held(B, { made: false, pool: null, sizeBytes: null });
+    const unmade = dataset({ primary: B, storage: held(A, { made: false, sizeBytes: null }) });
+    const next = held(B, { made: false, sizeBytes: null });
     expect(after(unmade, 'released', reportOf({ kind: 'absent' }))?.storage).toEqual(next);
   });
 

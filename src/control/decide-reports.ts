@@ -4,6 +4,7 @@ import type { Dataset, Storage } from '../model/dataset.ts';
 import type { VolumeState } from '../model/volume-state.ts';
 import type { Change, Decision } from './changes.ts';
 import type { ClusterView, LiveNode } from './cluster.ts';
+import { leftSnapshots } from './decide-death.ts';
 import { settlePending } from './decide-snapshots.ts';
 import type { DeploymentView } from './deployment.ts';
 import { leftOf, settle } from './settle.ts';
@@ -56,6 +57,8 @@ export function decideJoin(deployment: DeploymentView, cluster: ClusterView, nod
     // Those of datasets that change are settled with them.
     else changes.push(...settlePending(deployment, cluster, [dataset.id]));
   }
+  for (const { node: dead } of deployment.deaths())
+    if (dead !== node.id) changes.push(...leftSnapshots(deployment, dead, [node]));
   return { reply: undefined, changes };
 }
 
@@ -97,8 +100,13 @@ function afterConfirmation(storage: Held, node: LiveNode, state: VolumeState, wa
         return { kind: 'unconfirmed', was: { kind: 'unmade', ...leftOf(storage) } };
       return storage.made
         ? { kind: 'free', pool: storage.pool ?? node.pool, sizeBytes: storage.sizeBytes, ...leftOf(storage) }
-        : { kind: 'unmade', ...leftOf(storage) };
+        : { kind: 'unmade', ...leftOf(storage), ...leftIn(storage) };
   }
+}
+
+/** Where a node that died before it was seen to make it may have made it: it was to be this one's pool. */
+function leftIn({ leftBy, pool }: Held): { readonly leftIn?: string } {
+  return leftBy === undefined || pool === null ? {} : { leftIn: pool };
 }
 
 /** A node has what the records say nobody has, as after restoring an old backup: the node is right. */

@@ -62,6 +62,14 @@ function whyNotMounted(dataset: Dataset, lease: Lease | undefined, cluster: Clus
         `and ${node.host} reaches only pool ${node.pool}. Move the dataset to a node of that pool, or delete it.`,
     );
   }
+  if (storage.kind === 'unmade' && storage.leftIn !== undefined && storage.leftIn !== node.pool) {
+    return problem(
+      'pool_unreachable',
+      primary,
+      `A node died before it told whether it made ${called(dataset)}, which may be in pool ${storage.leftIn}; ${node.host} reaches ` +
+        `only pool ${node.pool}. Move the dataset to a node of that pool, or delete it.`,
+    );
+  }
   return problem('in_progress', primary, `${node.host} is being told to mount ${called(dataset)}.`);
 }
 

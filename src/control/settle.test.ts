@@ -14,7 +14,7 @@ describe('settle', () => {
   });
 
   it('gives what nobody made to its primary, to be made there', () => {
-    const storage = { kind: 'held', node: A, made: false, pool: null, sizeBytes: null };
+    const storage = { kind: 'held', node: A, made: false, pool: 'pool-a', sizeBytes: null };
     expect(settle(dataset(), clusterOf([node(A)])).storage).toEqual(storage);
   });
 

@@ -1,5 +1,5 @@
 import type { NodeId } from '../kit/ids.ts';
-import type { Dataset } from '../model/dataset.ts';
+import type { Dataset, Storage } from '../model/dataset.ts';
 import type { ClusterView } from './cluster.ts';
 
 /**
@@ -14,11 +14,13 @@ export function settle(dataset: Dataset, cluster: ClusterView): Dataset {
     case 'gone':
       return dataset;
     case 'unmade': {
-      if (dataset.deleted) return { ...dataset, storage: { kind: 'gone' } };
+      if (dataset.deleted) return settle({ ...dataset, storage: afterDeletion(storage) }, cluster);
       const node = cluster.node(dataset.primary);
       if (node?.connected !== true) return dataset;
       if (dataset.source !== null && dataset.source.pool !== node.pool) return dataset;
-      const held = { kind: 'held', node: node.id, made: false, pool: null, sizeBytes: null } as const;
+      // It may be there: made in another pool as well, there would be two.
+      if (storage.leftIn !== undefined && storage.leftIn !== node.pool) return dataset;
+      const held = { kind: 'held', node: node.id, made: false, pool: node.pool, sizeBytes: null } as const;
       return { ...dataset, storage: { ...held, ...leftOf(storage) } };
     }
     case 'free': {
@@ -29,6 +31,12 @@ export function settle(dataset: Dataset, cluster: ClusterView): Dataset {
       return { ...dataset, storage: { ...held, ...leftOf(storage) } };
     }
   }
+}
+
+/** What was never seen to exist is gone, unless a node that died may have made it: then its pool is to be looked through. */
+function afterDeletion({ leftBy, leftIn }: Extract<Storage, { kind: 'unmade' }>): Storage {
+  if (leftBy === undefined || leftIn === undefined) return { kind: 'gone' };
+  return { kind: 'free', pool: leftIn, sizeBytes: null, leftBy };
 }
 
 interface Left {

@@ -17,7 +17,7 @@ import { readSnapshot } from './stored-snapshot.ts';
 const Size = Type.Union([Type.Integer({ minimum: 0 }), Type.Null()]);
 const LeftBy = Type.Optional(Type.Array(UuidField));
 const StoredKnown = [
-  Type.Object({ kind: Type.Literal('unmade'), leftBy: LeftBy }),
+  Type.Object({ kind: Type.Literal('unmade'), leftBy: LeftBy, leftIn: Type.Optional(Type.String()) }),
   Type.Object({
     kind: Type.Literal('held'),
     node: UuidField,

@@ -19,7 +19,12 @@ export type KnownStorage = Exclude<Storage, { readonly kind: 'unconfirmed' | 'go
  * whoever is granted it takes it over from there.
  */
 export type Storage =
-  | { readonly kind: 'unmade'; readonly leftBy?: readonly NodeId[] }
+  | {
+      readonly kind: 'unmade';
+      readonly leftBy?: readonly NodeId[];
+      /** The pool in which whoever left it may have made it. */
+      readonly leftIn?: string;
+    }
   | {
       readonly kind: 'held';
       readonly node: NodeId;

@@ -331,7 +331,8 @@ export class ModelCluster {
     if (deleted) return false;
     return storage.kind === 'free'
       ? storage.pool !== pool
-      : storage.kind === 'unmade' && source !== null && source.pool !== pool;
+      : storage.kind === 'unmade' &&
+          ((source !== null && source.pool !== pool) || (storage.leftIn !== undefined && storage.leftIn !== pool));
   }
 }
 
