@@ -208,7 +208,13 @@ export class ModelCluster {
     if (!isDeepStrictEqual(memory, stored)) throw new Error('memory differs from the store');
     for (const id of this.ids) {
       const { deployment, cluster } = this.#service;
-      const { status, problem } = inspectionOf(this.#dataset(id), deployment.lease(id), cluster, this.clock.wallMs());
+      const { status, problem } = inspectionOf(
+        this.#dataset(id),
+        deployment.lease(id),
+        deployment.copies.get(id),
+        cluster,
+        this.clock.wallMs(),
+      );
       if (status !== 'mounted' && status !== 'deleted' && problem === null) {
         throw new Error(`dataset ${id} is ${status} without a reason`);
       }

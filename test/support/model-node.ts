@@ -73,7 +73,8 @@ export class ModelNode {
     this.#snapshots.forgetOrders();
     const orders: ControlMessage[] = [];
     const session = new AgentSession(this.id, (message) => {
-      if (message.kind !== 'refused') for (const order of message.orders) onOrder(order);
+      if (message.kind === 'orders' || message.kind === 'snapshotOrders')
+        for (const order of message.orders) onOrder(order);
       orders.push(message);
     });
     const ids = new Set([...this.#disks.idsOn(this.id), ...this.#running.keys()]);
@@ -119,7 +120,8 @@ export class ModelNode {
       this.#snapshots.takeOrders(message);
       return true;
     }
-    if (message.kind !== 'orders') throw new Error(`node ${this.id} was refused: ${message.reason}`);
+    if (message.kind === 'refused') throw new Error(`node ${this.id} was refused: ${message.reason}`);
+    if (message.kind !== 'orders') throw new Error('the model copies nothing');
     if (message.full) this.#orders.clear();
     for (const id of message.withdrawn) this.#orders.delete(id as DatasetId);
     for (const order of message.orders) {
