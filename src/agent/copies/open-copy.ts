@@ -87,7 +87,7 @@ function ask({ datasetId, copy, from, tls, signal }: CopyRequest): Promise<Incom
 /** Certificates of nodes name no host: it is the node that counts, wherever it is. */
 function isNode(subject: PeerCertificate['subject'] | undefined, node: string): Error | undefined {
   if (subject?.CN === `node-${node}`) return undefined;
-  return new Error(`its certificate is of ${subject?.CN ?? 'nobody'}`);
+  return new Error(`its certificate is of ${String(subject?.CN ?? 'nobody')}`);
 }
 
 async function* verified(
