@@ -191,7 +191,11 @@ export class CopyConvergence {
     };
     const opened = await open({ datasetId: id, copy, from, onBytes, signal });
     totalBytes = opened.totalBytes;
-    await copies.fetch(id, copy, opened.record, opened.bytes, signal);
+    try {
+      await copies.fetch(id, copy, opened.record, opened.bytes, signal);
+    } finally {
+      opened.bytes.destroy();
+    }
     const made = await copies.find(id);
     if (made?.id !== copy) throw new Error('the copy is not there');
     const ms = Math.round(clock.monotonicMs() - startedMs);

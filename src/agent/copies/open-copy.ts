@@ -57,6 +57,8 @@ export async function openCopy(wanted: CopyRequest): Promise<OpenCopy> {
   }
   const total = Number(answer.headers[COPY_BYTES_HEADER] ?? Number.NaN);
   const bytes = Readable.from(verified(answer, from.node, onBytes), { objectMode: false });
+  // A generator that was never begun ends nothing.
+  bytes.once('close', () => answer.destroy());
   return { record, totalBytes: Number.isSafeInteger(total) && total >= 0 ? total : null, bytes };
 }
 
@@ -97,15 +99,11 @@ async function* verified(
 ): AsyncGenerator<Buffer> {
   const digest = createHash('sha256');
   let bytes = 0;
-  try {
-    for await (const chunk of answer as AsyncIterable<Buffer>) {
-      digest.update(chunk);
-      bytes += chunk.length;
-      onBytes(bytes);
-      yield chunk;
-    }
-  } finally {
-    answer.destroy();
+  for await (const chunk of answer as AsyncIterable<Buffer>) {
+    digest.update(chunk);
+    bytes += chunk.length;
+    onBytes(bytes);
+    yield chunk;
   }
   if (answer.complete && answer.trailers[COPY_DIGEST_TRAILER] === digest.digest('hex')) return;
   throw new BackendError('in_progress', `the copy from node ${node} broke off after ${bytes} bytes; it begins anew`);

@@ -6,25 +6,30 @@ import { BOUND_TO_US, findProgram, ProgramError, SYSTEM_ENVIRONMENT } from './ru
 const BTRFS = { name: 'btrfs', debianPackage: 'btrfs-progs' };
 const SAID_CHARACTERS = 2000;
 
+/** A subvolume that is being sent. */
+export interface SentSubvolume {
+  readonly bytes: Readable;
+  /** Resolves when the program has ended, however it did: until then the kernel does not let the subvolume be deleted. */
+  readonly ended: Promise<void>;
+}
+
 /**
  * A read-only subvolume as the stream that `btrfs receive` takes. Fails as a stream does when the program does not end well; destroying
  * it ends the program. File attributes (chattr), and subvolumes within, are not in it.
  */
-export async function sendSubvolume(path: string): Promise<Readable> {
+export async function sendSubvolume(path: string): Promise<SentSubvolume> {
   const child = await start(['send', '-q', path], ['ignore', 'pipe', 'pipe']);
   const ended = untilEnded(child, `btrfs send ${path}`);
   const stdout = child.stdout;
   if (stdout === null) throw new Error('btrfs send has no output');
   async function* read(output: Readable): AsyncGenerator<Buffer> {
-    try {
-      for await (const chunk of output) yield chunk as Buffer;
-      await ended;
-    } finally {
-      child.kill('SIGKILL');
-      await ended.catch(() => undefined);
-    }
+    for await (const chunk of output) yield chunk as Buffer;
+    await ended;
   }
-  return Readable.from(read(stdout), { objectMode: false });
+  const stream = Readable.from(read(stdout), { objectMode: false });
+  stream.once('close', () => void child.kill('SIGKILL'));
+  // Whoever reads to the end learns of a failure; nobody else has to.
+  return { bytes: stream, ended: ended.catch(() => undefined) };
 }
 
 /**

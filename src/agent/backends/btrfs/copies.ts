@@ -43,11 +43,16 @@ export class BtrfsCopies implements CopyEngine {
         const path = bytesPath(directory);
         await quota.withRoom(bytesPath(volume), () => btrfs.snapshot(bytesPath(volume), path, 'read-only'));
         const { usedBytes } = await quota.usage(path, 0);
+        const { bytes, ended } = await sendSubvolume(path);
         return {
           record: { sizeBytes, profile, name },
           totalBytes: usedBytes,
-          bytes: await sendSubvolume(path),
-          close,
+          bytes,
+          close: async () => {
+            bytes.destroy();
+            await ended;
+            await close();
+          },
         };
       } catch (error) {
         await close().catch(() => undefined);
@@ -79,7 +84,6 @@ export class BtrfsCopies implements CopyEngine {
         await quota.limit(path, sizeBytes);
         await quota.withRoom(path, () => btrfs.setCompression(path, compressionOf(profile)));
       } finally {
-        bytes.destroy();
         await layout.removeTree(received).catch(() => undefined);
       }
     });
