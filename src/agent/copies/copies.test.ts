@@ -10,8 +10,8 @@ import { type ClusterCertificates, clusterCertificates } from '../../../test/sup
 import { COPIES_PATH } from '../../api/copy-channel.ts';
 import { type DatasetId, newDatasetId } from '../../kit/ids.ts';
 import { silentLogger } from '../../kit/logger.ts';
-import { BackendError } from '../backends/backend.ts';
-import { type CopyListener, type Gift, giveCopies } from './give-copies.ts';
+import { BackendError, type GivenCopy } from '../backends/backend.ts';
+import { type CopyListener, giveCopies } from './give-copies.ts';
 import { type OpenCopy, openCopy } from './open-copy.ts';
 
 type Node = Awaited<ReturnType<ClusterCertificates['node']>>;
@@ -22,7 +22,7 @@ let certificates: ClusterCertificates;
 let giver: Node;
 let taker: Node;
 let listener: CopyListener;
-let give: (datasetId: DatasetId, copy: string, to: string) => Promise<Gift | undefined>;
+let give: (datasetId: DatasetId, copy: string, to: string) => Promise<GivenCopy | undefined>;
 let closed: number;
 let datasetId: DatasetId;
 
@@ -41,9 +41,8 @@ beforeEach(async () => {
 });
 afterEach(() => listener.close());
 
-const giftOf = (bytes: Readable, totalBytes: number | null = null): Gift => ({
-  copy: { record, totalBytes, bytes, close: () => Promise.resolve(void (closed += 1)) },
-  signal: new AbortController().signal,
+const giftOf = (bytes: Readable, totalBytes: number | null = null): GivenCopy => ({
+  ...{ record, totalBytes, bytes, close: () => Promise.resolve(void (closed += 1)) },
 });
 const open = (fields: Partial<Parameters<typeof openCopy>[0]> = {}): Promise<OpenCopy> =>
   openCopy({
@@ -93,10 +92,10 @@ describe('a copy between two nodes', () => {
   });
 
   it('ends with the order to give it', async () => {
-    const order = new AbortController();
-    give = () => Promise.resolve({ ...giftOf(Readable.from(endless())), signal: order.signal });
+    const given = Readable.from(endless());
+    give = () => Promise.resolve(giftOf(given));
     const taken = buffer((await open()).bytes);
-    setImmediate(() => order.abort());
+    setImmediate(() => given.destroy(new Error('the copy is no longer wanted')));
     await expect(taken).rejects.toThrow();
     await expect.poll(() => closed).toBe(1);
   });

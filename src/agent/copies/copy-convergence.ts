@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import type { CopyOrder, CopyReport } from '../../api/copy-channel.ts';
 import { type BackoffPolicy, backoffMs } from '../../kit/backoff.ts';
 import type { Clock } from '../../kit/clock.ts';
@@ -6,8 +7,7 @@ import { withDeadline } from '../../kit/deadline.ts';
 import { type DatasetId, type NodeId, parseDatasetId } from '../../kit/ids.ts';
 import type { Logger } from '../../kit/logger.ts';
 import type { Problem } from '../../model/volume-state.ts';
-import { type Backend, BackendError, type CopyEngine } from '../backends/backend.ts';
-import type { Gift } from './give-copies.ts';
+import { type Backend, BackendError, type CopyEngine, type GivenCopy } from '../backends/backend.ts';
 import type { CopyRequest, OpenCopy } from './open-copy.ts';
 
 /** Waits after a try that failed. */
@@ -79,8 +79,8 @@ export class CopyConvergence {
     await Promise.all(running);
   }
 
-  /** Begins to read a volume for node `to`; undefined when this node was not told to. */
-  async give(datasetId: DatasetId, copy: string, to: NodeId): Promise<Gift | undefined> {
+  /** Begins to read a volume for node `to`; undefined when this node was not told to. The bytes break off with the order. */
+  async give(datasetId: DatasetId, copy: string, to: NodeId): Promise<GivenCopy | undefined> {
     const item = this.#items.get(datasetId);
     const { copies } = this.#options.backend;
     if (!this.#connected || item?.order.want !== 'given' || copies === undefined) return undefined;
@@ -93,11 +93,11 @@ export class CopyConvergence {
     const abort = new AbortController();
     const given = this.#options.between(datasetId, () => this.#read(datasetId, order, copies, abort.signal));
     const done = given.then(
-      ({ bytes }) => new Promise<void>((resolve) => bytes.once('close', resolve)),
+      ({ bytes }) => untilClosed(bytes, abort.signal),
       () => undefined,
     );
     item.running = { abort, done };
-    return { copy: await given, signal: abort.signal };
+    return await given;
   }
 
   #read(id: DatasetId, { leftBy }: Give, copies: CopyEngine, parent: AbortSignal): ReturnType<CopyEngine['give']> {
@@ -236,6 +236,20 @@ export class CopyConvergence {
       problem: problem === null ? null : { code: problem.code, message: problem.message.slice(0, LONGEST_TEXT) },
     });
   }
+}
+
+function untilClosed(bytes: Readable, signal: AbortSignal): Promise<void> {
+  const end = (): void => void bytes.destroy(signal.reason as Error);
+  return new Promise((resolve) => {
+    bytes.once('close', () => {
+      signal.removeEventListener('abort', end);
+      resolve();
+    });
+    // Whoever reads is told; there may be nobody.
+    bytes.on('error', () => undefined);
+    if (signal.aborted) end();
+    else signal.addEventListener('abort', end, { once: true });
+  });
 }
 
 function isSame(one: CopyOrder, other: CopyOrder): boolean {

@@ -24,15 +24,9 @@ export interface GiveCopiesOptions {
   readonly host: string | undefined;
   /** 0 chooses a free port. */
   readonly port: number;
-  /** Begins a copy for a node; undefined when it was not told to give that one to it. The signal ends with the order. */
-  readonly give: (datasetId: DatasetId, copy: string, to: NodeId) => Promise<Gift | undefined>;
+  /** Begins a copy for a node; undefined when it was not told to give that one to it. */
+  readonly give: (datasetId: DatasetId, copy: string, to: NodeId) => Promise<GivenCopy | undefined>;
   readonly logger: Logger;
-}
-
-/** What a node may fetch, for as long as it may. */
-export interface Gift {
-  readonly copy: GivenCopy;
-  readonly signal: AbortSignal;
 }
 
 /** Where copies are given. */
@@ -85,7 +79,7 @@ async function answer(request: IncomingMessage, response: ServerResponse, option
     refuse(response, 404, { code: 'in_progress', message: 'This port is for copies of volumes.' });
     return;
   }
-  let gift: Gift | undefined;
+  let gift: GivenCopy | undefined;
   try {
     gift = await give(datasetId, copy, to);
     if (gift === undefined) {
@@ -104,7 +98,7 @@ async function answer(request: IncomingMessage, response: ServerResponse, option
       refuse(response, 500, { code, message: errorText(error) });
     }
   } finally {
-    await gift?.copy.close().catch((error: unknown) => {
+    await gift?.close().catch((error: unknown) => {
       logger.warn(
         { dataset: datasetId, reason: errorText(error) },
         'what a copy was read from is removed at the next start',
@@ -113,7 +107,7 @@ async function answer(request: IncomingMessage, response: ServerResponse, option
   }
 }
 
-async function send(response: ServerResponse, { copy, signal }: Gift): Promise<void> {
+async function send(response: ServerResponse, copy: GivenCopy): Promise<void> {
   const digest = createHash('sha256');
   response.writeHead(200, {
     'content-type': 'application/octet-stream',
@@ -132,7 +126,6 @@ async function send(response: ServerResponse, { copy, signal }: Gift): Promise<v
       response.addTrailers({ [COPY_DIGEST_TRAILER]: digest.digest('hex') });
     },
     response,
-    { signal },
   );
 }
 
