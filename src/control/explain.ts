@@ -1,4 +1,5 @@
 import type { NodeId } from '../kit/ids.ts';
+import { formatSize } from '../kit/sizes.ts';
 import { type Dataset, nameOf } from '../model/dataset.ts';
 import type { Lease } from '../model/lease.ts';
 import type { DatasetCopies } from '../model/volume-copy.ts';
@@ -95,7 +96,10 @@ function whyNotCopied(
       return away(dataset, from, source, 'It copies the data to another pool, or any other node of its pool does.');
     const sighting = cluster.copySighting(target.id, dataset.id);
     if (sighting?.copy === id && sighting.problem !== null) return { ...sighting.problem, node: target.id };
-    return problem('in_progress', target.id, `${where} They are being copied there from ${source.host}.`);
+    const part = sighting?.copy === id && sighting.state.kind === 'part' ? sighting.state : undefined;
+    const ofTotal = part?.totalBytes ? ` of about ${formatSize(part.totalBytes)}` : '';
+    const came = part === undefined ? '' : `: ${formatSize(part.bytes)}${ofTotal} have come`;
+    return problem('in_progress', target.id, `${where} They are being copied there from ${source.host}${came}.`);
   }
   const reach = [...cluster.nodes()].filter((node) => node.pool === pool);
   const isOurs = target.copyPort !== null && reach.every(({ backend }) => backend === target.backend);
