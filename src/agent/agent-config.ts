@@ -65,6 +65,16 @@ export const AgentYml = Type.Object({
             default: 'as the machine chooses',
           }),
         ),
+        'copy-port': Type.Optional(
+          Type.Integer({
+            minimum: 0,
+            maximum: 65_535,
+            description:
+              'Where other nodes fetch copies of volumes that move to their pool, with the certificates of nodes; 0 for any that is ' +
+              'free. On `node.address`, or on all addresses. Only with the btrfs backend.',
+            default: 4525,
+          }),
+        ),
         'shared-machine': Type.Optional(
           Type.Boolean({
             description: 'Several agents run on this machine: each gets an era of its own.',
@@ -115,6 +125,8 @@ export interface AgentConfig {
   readonly allowOverwrite: boolean;
   /** Source address of the connection to the control service, and with it the node's `host`. */
   readonly address: string | undefined;
+  /** Where other nodes fetch copies of volumes; 0 for any port that is free. */
+  readonly copyPort: number;
   /** Several agents run on this machine: the era is made of the boot id and the node's UUID. */
   readonly sharedMachine: boolean;
   /** Time between two looks at how full pool and volumes are, when nothing happens here; milliseconds. */
@@ -168,6 +180,7 @@ export function parseAgentConfig(text: string, path: string): AgentConfig {
       file.node?.['csi-socket'] === false ? undefined : (file.node?.['csi-socket'] ?? '/run/flocker/csi.sock'),
     allowOverwrite: file.node?.['dvdcli-overwritefs'] ?? false,
     address: file.node?.address,
+    copyPort: file.node?.['copy-port'] ?? 4525,
     sharedMachine: file.node?.['shared-machine'] ?? false,
     storagePaceMs: 1000 * (file.node?.['storage-report-seconds'] ?? 60),
   };

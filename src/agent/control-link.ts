@@ -10,12 +10,14 @@ import {
   type SnapshotReport,
   type StorageReport,
 } from '../api/agent-channel.ts';
+import type { CopyReport } from '../api/copy-channel.ts';
 import { type BackoffPolicy, backoffMs } from '../kit/backoff.ts';
 import type { Clock } from '../kit/clock.ts';
 import { errorText } from '../kit/coded-error.ts';
 import { frameText } from '../kit/frame-text.ts';
 import type { Logger } from '../kit/logger.ts';
 import type { Convergence } from './convergence.ts';
+import type { CopyConvergence } from './copies/copy-convergence.ts';
 import type { SnapshotConvergence } from './snapshot-convergence.ts';
 import type { StorageWatch } from './storage-watch.ts';
 
@@ -47,6 +49,8 @@ export interface ControlLinkOptions {
   /** Told of connections, so that each gets the figures of the storage. */
   readonly storage?: Pick<StorageWatch, 'connected' | 'disconnected'>;
   readonly snapshots: SnapshotConvergence;
+  /** Absent where volumes cannot be copied into other pools. */
+  readonly copies?: { readonly convergence: CopyConvergence; readonly port: number };
   /** Gives up everything this node has: it was declared dead. Without it such a node stays out. */
   readonly relinquish?: () => Promise<void>;
   readonly clock: Clock;
@@ -152,6 +156,11 @@ export class ControlLink {
     if (this.#hasOrders) this.#send({ kind: 'snapshotReport', reports: [report] });
   }
 
+  /** The same of copies. */
+  reportCopy(report: CopyReport): void {
+    if (this.#hasOrders) this.#send({ kind: 'copyReport', reports: [report] });
+  }
+
   close(): void {
     this.#closed = true;
     this.#cancelTimer();
@@ -173,6 +182,7 @@ export class ControlLink {
       pool,
       profiles: [...profiles],
       has: convergence.has(),
+      ...(this.#options.copies === undefined ? {} : { copies: { port: this.#options.copies.port } }),
       ...(this.#mayAcknowledge && this.#declaration !== undefined ? { acknowledges: this.#declaration } : {}),
     });
   }
@@ -201,6 +211,10 @@ export class ControlLink {
       snapshots.takeOrders(parsed.orders, parsed.withdrawn);
       return;
     }
+    if (parsed.kind === 'copyOrders') {
+      this.#options.copies?.convergence.takeOrders(parsed.orders, parsed.withdrawn, parsed.full);
+      return;
+    }
     if (parsed.full) {
       this.#attempt = 0;
       this.#hasOrders = true;
@@ -218,6 +232,7 @@ export class ControlLink {
     this.#options.convergence.forgetOrders();
     this.#options.storage?.disconnected();
     this.#options.snapshots.forgetOrders();
+    this.#options.copies?.convergence.forgetOrders();
     this.#cancelTimer();
     if (!this.#closed) void this.#comeBack();
   }

@@ -6,6 +6,9 @@ import { openBackend } from '../agent/backends/open-backend.ts';
 import { growsMounted } from '../agent/capabilities.ts';
 import { ControlLink } from '../agent/control-link.ts';
 import { Convergence } from '../agent/convergence.ts';
+import { CopyConvergence } from '../agent/copies/copy-convergence.ts';
+import { type CopyListener, giveCopies } from '../agent/copies/give-copies.ts';
+import { openCopy } from '../agent/copies/open-copy.ts';
 import { readBootId, readEra } from '../agent/era.ts';
 import { BindTargets } from '../agent/host/bind-targets.ts';
 import { BlockTargets } from '../agent/host/block-targets.ts';
@@ -101,7 +104,8 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
       await docker.close();
       await csi.close();
       storage?.link.close();
-      const steps = Promise.all([storage?.convergence.idle(), storage?.snapshots.idle()]);
+      await storage?.copyListener?.close();
+      const steps = Promise.all([storage?.convergence.idle(), storage?.snapshots.idle(), storage?.copies?.halt()]);
       await Promise.race([
         steps,
         new Promise<void>((resolve) => {
@@ -117,6 +121,8 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
 interface Storage {
   readonly convergence: Convergence;
   readonly snapshots: SnapshotConvergence;
+  readonly copies: CopyConvergence | undefined;
+  readonly copyListener: CopyListener | undefined;
   readonly link: ControlLink;
   readonly profiles: readonly string[];
   readonly pool: string;
@@ -153,18 +159,36 @@ async function startStorage(
     ...{ backend, clock, random, logger, between: (id, work) => convergence.between(id, work) },
     report: (report) => link.reportSnapshot(report),
   });
+  const copies =
+    backend.copies === undefined
+      ? undefined
+      : new CopyConvergence({
+          ...{ backend, clock, random, logger, between: (id, work) => convergence.between(id, work) },
+          open: (wanted) => openCopy({ ...wanted, tls }),
+          report: (report) => link.reportCopy(report),
+        });
   await convergence.start();
+  const copyListener =
+    copies === undefined
+      ? undefined
+      : await giveCopies({
+          ...{ tls, host: config.address, port: config.copyPort, logger },
+          give: (id, copy, to) => copies.give(id, copy, to),
+        });
   const era = await readEra(nodeId, config.sharedMachine);
   const { kind, pool, profiles } = backend;
-  const link = new ControlLink({
+  const link: ControlLink = new ControlLink({
     hostname: config.control.hostname,
     port: config.control.agentPort,
     address: config.address,
     identity: { era, version, backend: kind, pool, profiles },
     ...{ tls, convergence, snapshots, storage: watch, clock, random, logger },
-    relinquish: () => relinquish({ backend, convergence, usedBy, clock }),
+    ...(copies === undefined || copyListener === undefined
+      ? {}
+      : { copies: { convergence: copies, port: copyListener.port } }),
+    relinquish: () => relinquish({ backend, convergence, usedBy, clock, ...(copies === undefined ? {} : { copies }) }),
   });
-  return { convergence, snapshots, link, profiles, pool };
+  return { convergence, snapshots, copies, copyListener, link, profiles, pool };
 }
 
 function nodeIn(certificate: string, configPath: string): NodeId {

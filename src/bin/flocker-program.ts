@@ -78,12 +78,14 @@ export function flockerProgram(): Command {
         ...CLUSTER_BACKENDS,
       ]),
     )
-    .action(async (options: { nodes?: number; dir: string; backend?: ClusterBackend }) => {
+    .option('--pool-per-node', 'each node has a pool of its own, and volumes are copied when they move (btrfs)')
+    .action(async (options: { nodes?: number; dir: string; backend?: ClusterBackend; poolPerNode?: true }) => {
       const { runUp } = await import('./up.ts');
       process.exitCode = await runUp({
         directory: resolve(options.dir),
         nodes: options.nodes,
         backend: options.backend,
+        poolPerNode: options.poolPerNode ?? false,
       });
     });
 

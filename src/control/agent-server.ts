@@ -16,10 +16,10 @@ import { errorText } from '../kit/coded-error.ts';
 import { frameText } from '../kit/frame-text.ts';
 import { type NodeId, parseNodeId } from '../kit/ids.ts';
 import type { Logger } from '../kit/logger.ts';
+import { admitOnly, mutualTls, peerName, type TlsMaterial } from '../kit/tls-guard.ts';
 import { AgentSession } from './agent-session.ts';
 import type { ControlService } from './control-service.ts';
 import type { Listener } from './rest/rest-server.ts';
-import { admitOnly, mutualTls, peerName, type TlsMaterial } from './rest/tls-guard.ts';
 
 const HELLO_TIMEOUT_MS = 10_000;
 /** Both directions are pinged this often, and a silent peer is cut off after twice that (contract 3.4). */
@@ -152,6 +152,11 @@ class AgentConnection {
     if (parsed.kind === 'snapshotReport') {
       if (!this.#joined) throw new Error('a report on snapshots came before hello');
       await this.#service.reportSnapshots(this.#session, parsed.reports);
+      return;
+    }
+    if (parsed.kind === 'copyReport') {
+      if (!this.#joined) throw new Error('a report on copies came before hello');
+      await this.#service.reportCopies(this.#session, parsed.reports);
       return;
     }
     if (this.#joined) throw new Error('a second hello came');
