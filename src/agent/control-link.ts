@@ -26,6 +26,8 @@ const RECONNECT: BackoffPolicy = { firstMs: 200, factor: 2, longestMs: 10_000 };
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Both directions are pinged this often, and a silent peer is given up after twice that (contract 3.4). */
 const PING_MS = 30_000;
+/** The same where another control service may have taken over from one that is halted or cut off. */
+const PING_ONE_OF_MANY_MS = 2_000;
 const FIRST_ORDERS_TIMEOUT_MS = 5_000;
 
 const message = Compile(ControlMessage);
@@ -269,7 +271,8 @@ export class ControlLink {
 
   #keepAlive(): void {
     this.#cancelTimer();
-    this.#cancelTimer = this.#options.clock.timer(PING_MS, () => {
+    const pingMs = this.#options.hostnames.length > 1 ? PING_ONE_OF_MANY_MS : PING_MS;
+    this.#cancelTimer = this.#options.clock.timer(pingMs, () => {
       if (!this.#heard) {
         this.#socket?.terminate();
         return;
