@@ -26,8 +26,14 @@ export interface EtcdFlags {
 
 /** Adds the options of {@link EtcdFlags}. */
 export function withEtcdFlags(command: Command): Command {
+  return withEtcdAccess(
+    command.option('--store <address>', 'an etcd: etcd://host1:2379,host2:2379/prefix (default: in the data path)'),
+  );
+}
+
+/** Adds the options that say how to reach an etcd. */
+export function withEtcdAccess(command: Command): Command {
   return command
-    .option('--store <address>', 'an etcd: etcd://host1:2379,host2:2379/prefix (default: in the data path)')
     .option('--etcd-ca <file>', 'certificates to trust: the connection to etcd is TLS then')
     .option('--etcd-cert <file>', 'certificate to show to etcd')
     .option('--etcd-key <file>', 'its key')

@@ -45,7 +45,8 @@ export class EtcdUnanswered extends Error {
   override readonly name = 'EtcdUnanswered';
 }
 
-const REQUEST_TIMEOUT_MS = 5_000;
+/** A member that is halted is left then; the next try goes to another. */
+const REQUEST_TIMEOUT_MS = 1_500;
 const CONNECT_TIMEOUT_MS = 1_000;
 /** Codes of gRPC (`grpc/status.proto`): the member has no leader or is going; the token is no longer good. */
 const UNAVAILABLE = 14;
@@ -185,8 +186,9 @@ export class EtcdGateway {
           this.#members = [member, ...this.#members.filter((other) => other !== member)];
           return answer;
         } catch (error) {
-          if (parent?.aborted === true) throw parent.reason;
           if (error instanceof StoreError) throw error;
+          this.#members = [...this.#members.filter((other) => other !== member), member];
+          if (parent?.aborted === true) throw parent.reason;
           if (!isNotConnected(error)) throw new EtcdUnanswered(`${member}: ${errorText(error)}`, { cause: error });
           unreached = error;
         }

@@ -219,7 +219,8 @@ function sizeOf(changes: readonly ChangeText[]): number {
   return changes.reduce((sum, { key, text = '' }) => sum + key.length + Buffer.byteLength(text) + 32, 0);
 }
 
-function inParts(changes: readonly ChangeText[]): ChangeText[][] {
+/** Changes in lists that each fit into one transaction, and as text into one value. */
+export function inParts(changes: readonly ChangeText[]): ChangeText[][] {
   const parts: ChangeText[][] = [];
   let bytes = 0;
   for (const change of changes) {

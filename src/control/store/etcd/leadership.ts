@@ -6,10 +6,15 @@ import type { Logger } from '../../../kit/logger.ts';
 import { StoreError } from '../store.ts';
 import type { EtcdCompare, EtcdGateway } from './etcd-gateway.ts';
 
+/** Another may lead, or nobody knows: what was under way here counts for nothing. */
+export class LeadershipLost extends StoreError {}
+
 /** How long a leader that is gone stays leader, seconds. etcd (with its default heartbeat) grants no lease shorter than 2. */
 const LEASE_SECONDS = 3;
 /** The lease is renewed this often, milliseconds. */
 const RENEWAL_MS = 700;
+/** After a renewal that failed; another member of etcd is asked then. */
+const RENEWAL_RETRY_MS = 50;
 /** Who stands by looks again after this long at the latest, whatever it heard. */
 const LOOK_AGAIN_MS = 5_000;
 /** Waits while etcd cannot be reached. */
@@ -38,7 +43,7 @@ export class Leadership {
   readonly #createRevision: string;
   /** Monotonic clock. */
   #surelyUntilMs: number;
-  #lost: StoreError | undefined;
+  #lost: LeadershipLost | undefined;
   readonly #stop = new AbortController();
   readonly #renewing: Promise<void>;
   #onLost: (error: StoreError) => void = () => undefined;
@@ -109,13 +114,13 @@ export class Leadership {
   }
 
   /** Somebody else leads, or this cannot be known: it never leads again. */
-  lose(reason: string): StoreError {
+  lose(reason: string): LeadershipLost {
     return this.#lost ?? this.#lose(reason);
   }
 
   /** Gives the leadership up, so that another takes over at once. */
   async resign(): Promise<void> {
-    this.#lost ??= new StoreError('store_failed', 'this control service has given up its leadership');
+    this.#lost ??= new LeadershipLost('store_failed', 'this control service has given up its leadership');
     this.#stop.abort(this.#lost);
     await this.#renewing;
     await withDeadline(this.#parts.clock, RENEWAL_MS, 'giving up the leadership', undefined, (signal) =>
@@ -126,8 +131,9 @@ export class Leadership {
   async #renew(): Promise<void> {
     const { etcd, clock } = this.#parts;
     const { signal } = this.#stop;
+    let waitMs = RENEWAL_MS;
     while (!signal.aborted) {
-      await pause(clock, RENEWAL_MS, signal).catch(() => undefined);
+      await pause(clock, waitMs, signal).catch(() => undefined);
       if (signal.aborted) return;
       const askedMs = clock.monotonicMs();
       try {
@@ -136,16 +142,17 @@ export class Leadership {
         );
         if (seconds <= 0) this.#lose('etcd ended its lease');
         else this.#surelyUntilMs = askedMs + seconds * 1000 * SHARE_OF_LEASE;
+        waitMs = RENEWAL_MS;
       } catch {
-        // Tried again until the lease may have ended.
+        waitMs = RENEWAL_RETRY_MS;
       }
       if (this.#lost === undefined && clock.monotonicMs() >= this.#surelyUntilMs)
         this.#lose('etcd could not be reached in time');
     }
   }
 
-  #lose(reason: string): StoreError {
-    const lost = new StoreError(
+  #lose(reason: string): LeadershipLost {
+    const lost = new LeadershipLost(
       'store_failed',
       `this control service no longer leads (${reason}); another one may have taken over`,
     );
