@@ -2,6 +2,7 @@ import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { parseDocument } from 'yaml';
 import { CodedError } from '../kit/coded-error.ts';
+import { splitHosts } from '../kit/host-names.ts';
 import { type IsolatorConfig, IsolatorSection, readIsolatorSection } from './isolator-section.ts';
 
 const PORT = { minimum: 1, maximum: 65_535 };
@@ -16,7 +17,10 @@ const PathSetting = (
 export const AgentYml = Type.Object({
   version: Type.Literal(1, { description: 'Of the format: 1.' }),
   'control-service': Type.Object({
-    hostname: Type.String({ minLength: 1, description: 'Name or address of the control service.' }),
+    hostname: Type.String({
+      minLength: 1,
+      description: 'Name or address of the control service; of several, with commas between them.',
+    }),
     port: Type.Optional(Type.Integer({ ...PORT, description: 'Its port for agents.', default: 4524 })),
     'rest-port': Type.Optional(Type.Integer({ ...PORT, description: 'Its REST API.', default: 4523 })),
   }),
@@ -102,7 +106,7 @@ const DOCKER_SOCKETS = ['/run/docker/plugins/flocker.sock', '/run/docker/plugins
 
 /** What an agent is told by its `agent.yml`. */
 export interface AgentConfig {
-  readonly control: { readonly hostname: string; readonly agentPort: number; readonly restPort: number };
+  readonly control: { readonly hostnames: readonly string[]; readonly agentPort: number; readonly restPort: number };
   /** The backend's section, or undefined for an agent that only serves volumes of a foreign Flocker. */
   readonly dataset: Readonly<Record<string, unknown>> | undefined;
   /** Volumes are mounted at `<mountRoot>/<dataset id>`. */
@@ -161,7 +165,7 @@ export function parseAgentConfig(text: string, path: string): AgentConfig {
   const statePath = file.node?.['state-path'] ?? '/var/lib/flocker/agent';
   return {
     control: {
-      hostname: file['control-service'].hostname,
+      hostnames: splitHosts(file['control-service'].hostname),
       agentPort: file['control-service'].port ?? 4524,
       restPort: file['control-service']['rest-port'] ?? 4523,
     },

@@ -15,6 +15,7 @@ import { type BackoffPolicy, backoffMs } from '../kit/backoff.ts';
 import type { Clock } from '../kit/clock.ts';
 import { errorText } from '../kit/coded-error.ts';
 import { frameText } from '../kit/frame-text.ts';
+import { hostInUrl } from '../kit/host-names.ts';
 import type { Logger } from '../kit/logger.ts';
 import type { Convergence } from './convergence.ts';
 import type { CopyConvergence } from './copies/copy-convergence.ts';
@@ -25,6 +26,8 @@ const RECONNECT: BackoffPolicy = { firstMs: 200, factor: 2, longestMs: 10_000 };
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Both directions are pinged this often, and a silent peer is given up after twice that (contract 3.4). */
 const PING_MS = 30_000;
+/** The same where another control service may have taken over from one that is halted or cut off. */
+const PING_ONE_OF_MANY_MS = 2_000;
 const FIRST_ORDERS_TIMEOUT_MS = 5_000;
 
 const message = Compile(ControlMessage);
@@ -39,7 +42,8 @@ interface AgentIdentity {
 }
 
 export interface ControlLinkOptions {
-  readonly hostname: string;
+  /** Control services of one cluster, of which one at a time takes agents. */
+  readonly hostnames: readonly string[];
   readonly port: number;
   readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };
   /** Source address, or undefined for the machine's choice. */
@@ -63,7 +67,10 @@ export class ControlLink {
   readonly #options: ControlLinkOptions;
   #socket: WebSocket | undefined;
   #cancelTimer: () => void = () => undefined;
+  /** Rounds over all hosts since the last connection. */
   #attempt = 0;
+  /** Of the host that is tried. */
+  #turn = 0;
   #heard = true;
   #hasOrders = false;
   #closed = false;
@@ -101,8 +108,8 @@ export class ControlLink {
   }
 
   start(): void {
-    const { hostname, port, tls, address } = this.#options;
-    const host = hostname.includes(':') ? `[${hostname}]` : hostname;
+    const { hostnames, port, tls, address } = this.#options;
+    const host = hostInUrl(hostnames[this.#turn] ?? '');
     // ws hands the options of TLS on; its types leave out the server name.
     const clientOptions: ClientOptions & { servername: string } = {
       ...tls,
@@ -127,7 +134,7 @@ export class ControlLink {
     });
     socket.on('error', (error: Error) => {
       this.#options.logger.warn(
-        { control: `${hostname}:${port}`, reason: error.message },
+        { control: `${host}:${port}`, reason: error.message },
         'no connection to the control service',
       );
     });
@@ -252,6 +259,11 @@ export class ControlLink {
       }
     }
     if (this.#closed) return;
+    this.#turn = (this.#turn + 1) % this.#options.hostnames.length;
+    if (this.#turn !== 0) {
+      this.start();
+      return;
+    }
     const delayMs = backoffMs(RECONNECT, this.#attempt, this.#options.random);
     this.#attempt += 1;
     this.#cancelTimer = this.#options.clock.timer(delayMs, () => this.start());
@@ -259,7 +271,8 @@ export class ControlLink {
 
   #keepAlive(): void {
     this.#cancelTimer();
-    this.#cancelTimer = this.#options.clock.timer(PING_MS, () => {
+    const pingMs = this.#options.hostnames.length > 1 ? PING_ONE_OF_MANY_MS : PING_MS;
+    this.#cancelTimer = this.#options.clock.timer(pingMs, () => {
       if (!this.#heard) {
         this.#socket?.terminate();
         return;

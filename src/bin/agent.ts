@@ -27,6 +27,7 @@ import { ProcessTable } from '../frontends/local/process-table.ts';
 import { serveLocal } from '../frontends/local/serve-local.ts';
 import { resourceProviderCalls } from '../frontends/resource-provider/node-calls.ts';
 import { CodedError } from '../kit/coded-error.ts';
+import { httpsUrls } from '../kit/host-names.ts';
 import { type NodeId, parseDatasetId } from '../kit/ids.ts';
 import { certificateIdentity, loadCredentials } from '../tls/credentials.ts';
 import { installedPaths } from '../tls/file-names.ts';
@@ -47,9 +48,9 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
   const userTls = await loadCredentials(installedPaths(certificates, 'plugin'), clock);
   const nodeId = nodeIn(nodeTls.cert, configPath);
 
-  const { hostname, restPort } = config.control;
+  const { hostnames, restPort } = config.control;
   const client = connectFlocker({
-    urls: [`https://${bracketed(hostname)}:${restPort}`],
+    urls: httpsUrls(hostnames, restPort),
     tls: userTls,
     clock,
     random,
@@ -178,7 +179,7 @@ async function startStorage(
   const era = await readEra(nodeId, config.sharedMachine);
   const { kind, pool, profiles } = backend;
   const link: ControlLink = new ControlLink({
-    hostname: config.control.hostname,
+    hostnames: config.control.hostnames,
     port: config.control.agentPort,
     address: config.address,
     identity: { era, version, backend: kind, pool, profiles },
@@ -198,8 +199,4 @@ function nodeIn(certificate: string, configPath: string): NodeId {
     'bad_certificate',
     `node.crt beside ${configPath} is no node certificate: make one with "flocker-ca create-node-certificate".`,
   );
-}
-
-function bracketed(hostname: string): string {
-  return hostname.includes(':') ? `[${hostname}]` : hostname;
 }

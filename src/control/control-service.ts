@@ -183,6 +183,7 @@ export class ControlService {
       ...(await this.#commit(() => decideJoin(this.deployment, this.#cluster, node))).snapshots,
     ];
     if (this.#sessions.get(node.id) !== session) return;
+    await this.#durable.settled();
     const concerned = this.deployment.concerning(node.id).filter(({ id }) => !this.#durable.pending(id));
     const wishes: [DatasetId, Wish][] = [];
     for (const dataset of concerned) {

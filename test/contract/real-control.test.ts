@@ -73,7 +73,7 @@ async function startNode(control: TestControl, { pool, nodeId, tls, era }: NodeP
   await convergence.start();
   const identity = { era, version: 'test', backend: backend.kind, pool: backend.pool, profiles: backend.profiles };
   const link = new ControlLink({
-    ...{ hostname: '127.0.0.1', port: control.agentPort, address: undefined, identity, tls },
+    ...{ hostnames: ['127.0.0.1'], port: control.agentPort, address: undefined, identity, tls },
     ...{ convergence, snapshots, storage },
     ...surroundings,
   });
