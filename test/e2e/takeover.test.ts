@@ -104,9 +104,9 @@ describe.skipIf(skip !== null)(`several control services${skip ?? ''}`, () => {
   /** Creates datasets until told to stop; those that were answered with 2xx. */
   const load = (): { readonly acknowledged: DatasetId[]; readonly stop: () => Promise<void> } => {
     const acknowledged: DatasetId[] = [];
-    let goesOn = true;
+    const over = new AbortController();
     const worker = async (): Promise<void> => {
-      while (goesOn) {
+      while (!over.signal.aborted) {
         const id = newDatasetId(randomUUID);
         await create(id).then(
           () => acknowledged.push(id),
@@ -118,7 +118,7 @@ describe.skipIf(skip !== null)(`several control services${skip ?? ''}`, () => {
     return {
       acknowledged,
       stop: async () => {
-        goesOn = false;
+        over.abort();
         await Promise.all(workers);
       },
     };
