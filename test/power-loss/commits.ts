@@ -12,6 +12,18 @@ export const RECORD_FILE = 'provider.json';
 export const RECORD_OWNER = ['org.example.flocker', 'power-loss'] as const;
 
 const SLOTS = 7;
+const LIVES = 3;
+
+/** The numbers of commits, from 1: one to three of them at the same time, and for each time the program opens its file. */
+export function lives(commits: number): number[][][] {
+  const all: number[][][] = Array.from({ length: LIVES }, () => []);
+  for (let number = 1; number <= commits; ) {
+    const group = Array.from({ length: Math.min((number % 3) + 1, commits - number + 1) }, (_, i) => number + i);
+    all[Math.floor(((number - 1) * LIVES) / commits)]?.push(group);
+    number += group.length;
+  }
+  return all;
+}
 
 /** What the commit with that number changes, from 1. */
 export function storeCommit(number: number): StoreChange[] {
