@@ -3,7 +3,7 @@ import { emptyRecord, type ProviderRecord } from '../../src/frontends/resource-p
 import { parseDatasetId } from '../../src/kit/ids.ts';
 import type { Holding } from '../../src/volumes/holding.ts';
 
-/** Large enough that the store's logs are switched twice, with 120 KB in every fourth commit. */
+/** Large enough that the store's log is switched in each life, with 200 KB in every fourth commit. */
 export const STORE_COMMITS = 300;
 /** Large enough that the ledger is rewritten. */
 export const LEDGER_COMMITS = 150;
@@ -27,7 +27,7 @@ export function lives(commits: number): number[][][] {
 
 /** What the commit with that number changes, from 1. */
 export function storeCommit(number: number): StoreChange[] {
-  const padding = 'x'.repeat(number % 4 === 0 ? 120_000 : number % 900);
+  const padding = 'x'.repeat(number % 4 === 0 ? 200_000 : number % 900);
   return [
     { kind: 'put', key: 'first', value: number },
     { kind: 'put', key: `slot/${number % SLOTS}`, value: { number, padding } },
