@@ -1,11 +1,8 @@
 import { Compile } from 'typebox/compile';
-import { type ClientOptions, WebSocket } from 'ws';
 import {
-  AGENT_CHANNEL_PATH,
   AGENT_PROTOCOL,
   type AgentMessage,
   ControlMessage,
-  LONGEST_MESSAGE_BYTES,
   type Report,
   type SnapshotReport,
   type StorageReport,
@@ -13,14 +10,13 @@ import {
 import { type BackoffPolicy, backoffMs } from '../kit/backoff.ts';
 import type { Clock } from '../kit/clock.ts';
 import { errorText } from '../kit/coded-error.ts';
-import { frameText } from '../kit/frame-text.ts';
 import type { Logger } from '../kit/logger.ts';
+import type { ControlChannel, DialControl } from './control-channel.ts';
 import type { Convergence } from './convergence.ts';
 import type { SnapshotConvergence } from './snapshot-convergence.ts';
 import type { StorageWatch } from './storage-watch.ts';
 
 const RECONNECT: BackoffPolicy = { firstMs: 200, factor: 2, longestMs: 10_000 };
-const CONNECT_TIMEOUT_MS = 10_000;
 /** Both directions are pinged this often, and a silent peer is given up after twice that (contract 3.4). */
 const PING_MS = 30_000;
 const FIRST_ORDERS_TIMEOUT_MS = 5_000;
@@ -37,11 +33,7 @@ interface AgentIdentity {
 }
 
 export interface ControlLinkOptions {
-  readonly hostname: string;
-  readonly port: number;
-  readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };
-  /** Source address, or undefined for the machine's choice. */
-  readonly address: string | undefined;
+  readonly dial: DialControl;
   readonly identity: AgentIdentity;
   readonly convergence: Convergence;
   /** Told of connections, so that each gets the figures of the storage. */
@@ -57,7 +49,7 @@ export interface ControlLinkOptions {
 /** Keeps one connection to the control service: orders come in, reports go out. Mounts stay when it breaks. */
 export class ControlLink {
   readonly #options: ControlLinkOptions;
-  #socket: WebSocket | undefined;
+  #channel: ControlChannel | undefined;
   #cancelTimer: () => void = () => undefined;
   #attempt = 0;
   #heard = true;
@@ -97,37 +89,17 @@ export class ControlLink {
   }
 
   start(): void {
-    const { hostname, port, tls, address } = this.#options;
-    const host = hostname.includes(':') ? `[${hostname}]` : hostname;
-    // ws hands the options of TLS on; its types leave out the server name.
-    const clientOptions: ClientOptions & { servername: string } = {
-      ...tls,
-      servername: 'control-service',
-      ...(address === undefined ? {} : { localAddress: address }),
-      handshakeTimeout: CONNECT_TIMEOUT_MS,
-      maxPayload: LONGEST_MESSAGE_BYTES,
-      perMessageDeflate: false,
-    };
-    const socket = new WebSocket(`wss://${host}:${port}${AGENT_CHANNEL_PATH}`, clientOptions);
-    this.#socket = socket;
-    socket.on('upgrade', (response) => {
-      this.#host = response.socket.localAddress ?? '';
+    this.#channel = this.#options.dial({
+      opened: (host) => {
+        this.#host = host;
+        this.#opened();
+      },
+      message: (text) => this.#take(text),
+      alive: () => {
+        this.#heard = true;
+      },
+      closed: () => this.#lost(),
     });
-    socket.on('open', () => this.#opened());
-    socket.on('message', (data) => this.#take(frameText(data)));
-    socket.on('pong', () => {
-      this.#heard = true;
-    });
-    socket.on('ping', () => {
-      this.#heard = true;
-    });
-    socket.on('error', (error: Error) => {
-      this.#options.logger.warn(
-        { control: `${hostname}:${port}`, reason: error.message },
-        'no connection to the control service',
-      );
-    });
-    socket.on('close', () => this.#lost());
   }
 
   /** Sends a report; without a connection it is dropped, as the next hello says it all. */
@@ -155,7 +127,7 @@ export class ControlLink {
   close(): void {
     this.#closed = true;
     this.#cancelTimer();
-    this.#socket?.terminate();
+    this.#channel?.terminate();
   }
 
   #opened(): void {
@@ -188,7 +160,7 @@ export class ControlLink {
     }
     if (!message.Check(parsed)) {
       logger.error({}, 'the control service sent a message that this agent does not understand');
-      this.#socket?.terminate();
+      this.#channel?.terminate();
       return;
     }
     if (parsed.kind === 'refused') {
@@ -246,16 +218,16 @@ export class ControlLink {
     this.#cancelTimer();
     this.#cancelTimer = this.#options.clock.timer(PING_MS, () => {
       if (!this.#heard) {
-        this.#socket?.terminate();
+        this.#channel?.terminate();
         return;
       }
       this.#heard = false;
-      this.#socket?.ping();
+      this.#channel?.ping();
       this.#keepAlive();
     });
   }
 
   #send(outgoing: AgentMessage): void {
-    this.#socket?.send(JSON.stringify(outgoing));
+    this.#channel?.send(JSON.stringify(outgoing));
   }
 }
