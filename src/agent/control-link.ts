@@ -1,11 +1,8 @@
 import { Compile } from 'typebox/compile';
-import { type ClientOptions, WebSocket } from 'ws';
 import {
-  AGENT_CHANNEL_PATH,
   AGENT_PROTOCOL,
   type AgentMessage,
   ControlMessage,
-  LONGEST_MESSAGE_BYTES,
   type Report,
   type SnapshotReport,
   type StorageReport,
@@ -14,16 +11,14 @@ import type { CopyReport } from '../api/copy-channel.ts';
 import { type BackoffPolicy, backoffMs } from '../kit/backoff.ts';
 import type { Clock } from '../kit/clock.ts';
 import { errorText } from '../kit/coded-error.ts';
-import { frameText } from '../kit/frame-text.ts';
-import { hostInUrl } from '../kit/host-names.ts';
 import type { Logger } from '../kit/logger.ts';
+import type { ControlChannel, DialControl } from './control-channel.ts';
 import type { Convergence } from './convergence.ts';
 import type { CopyConvergence } from './copies/copy-convergence.ts';
 import type { SnapshotConvergence } from './snapshot-convergence.ts';
 import type { StorageWatch } from './storage-watch.ts';
 
 const RECONNECT: BackoffPolicy = { firstMs: 200, factor: 2, longestMs: 10_000 };
-const CONNECT_TIMEOUT_MS = 10_000;
 /** Both directions are pinged this often, and a silent peer is given up after twice that (contract 3.4). */
 const PING_MS = 30_000;
 /** The same where another control service may have taken over from one that is halted or cut off. */
@@ -42,12 +37,8 @@ interface AgentIdentity {
 }
 
 export interface ControlLinkOptions {
-  /** Control services of one cluster, of which one at a time takes agents. */
-  readonly hostnames: readonly string[];
-  readonly port: number;
-  readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };
-  /** Source address, or undefined for the machine's choice. */
-  readonly address: string | undefined;
+  /** To each control service of the cluster, of which one at a time takes agents. */
+  readonly dials: readonly DialControl[];
   readonly identity: AgentIdentity;
   readonly convergence: Convergence;
   /** Told of connections, so that each gets the figures of the storage. */
@@ -65,7 +56,7 @@ export interface ControlLinkOptions {
 /** Keeps one connection to the control service: orders come in, reports go out. Mounts stay when it breaks. */
 export class ControlLink {
   readonly #options: ControlLinkOptions;
-  #socket: WebSocket | undefined;
+  #channel: ControlChannel | undefined;
   #cancelTimer: () => void = () => undefined;
   /** Rounds over all hosts since the last connection. */
   #attempt = 0;
@@ -108,37 +99,19 @@ export class ControlLink {
   }
 
   start(): void {
-    const { hostnames, port, tls, address } = this.#options;
-    const host = hostInUrl(hostnames[this.#turn] ?? '');
-    // ws hands the options of TLS on; its types leave out the server name.
-    const clientOptions: ClientOptions & { servername: string } = {
-      ...tls,
-      servername: 'control-service',
-      ...(address === undefined ? {} : { localAddress: address }),
-      handshakeTimeout: CONNECT_TIMEOUT_MS,
-      maxPayload: LONGEST_MESSAGE_BYTES,
-      perMessageDeflate: false,
-    };
-    const socket = new WebSocket(`wss://${host}:${port}${AGENT_CHANNEL_PATH}`, clientOptions);
-    this.#socket = socket;
-    socket.on('upgrade', (response) => {
-      this.#host = response.socket.localAddress ?? '';
+    const dial = this.#options.dials[this.#turn];
+    if (dial === undefined) throw new Error('there is no control service to connect to');
+    this.#channel = dial({
+      opened: (host) => {
+        this.#host = host;
+        this.#opened();
+      },
+      message: (text) => this.#take(text),
+      alive: () => {
+        this.#heard = true;
+      },
+      closed: () => this.#lost(),
     });
-    socket.on('open', () => this.#opened());
-    socket.on('message', (data) => this.#take(frameText(data)));
-    socket.on('pong', () => {
-      this.#heard = true;
-    });
-    socket.on('ping', () => {
-      this.#heard = true;
-    });
-    socket.on('error', (error: Error) => {
-      this.#options.logger.warn(
-        { control: `${host}:${port}`, reason: error.message },
-        'no connection to the control service',
-      );
-    });
-    socket.on('close', () => this.#lost());
   }
 
   /** Sends a report; without a connection it is dropped, as the next hello says it all. */
@@ -171,7 +144,7 @@ export class ControlLink {
   close(): void {
     this.#closed = true;
     this.#cancelTimer();
-    this.#socket?.terminate();
+    this.#channel?.terminate();
   }
 
   #opened(): void {
@@ -205,7 +178,7 @@ export class ControlLink {
     }
     if (!message.Check(parsed)) {
       logger.error({}, 'the control service sent a message that this agent does not understand');
-      this.#socket?.terminate();
+      this.#channel?.terminate();
       return;
     }
     if (parsed.kind === 'refused') {
@@ -259,7 +232,7 @@ export class ControlLink {
       }
     }
     if (this.#closed) return;
-    this.#turn = (this.#turn + 1) % this.#options.hostnames.length;
+    this.#turn = (this.#turn + 1) % this.#options.dials.length;
     if (this.#turn !== 0) {
       this.start();
       return;
@@ -271,19 +244,19 @@ export class ControlLink {
 
   #keepAlive(): void {
     this.#cancelTimer();
-    const pingMs = this.#options.hostnames.length > 1 ? PING_ONE_OF_MANY_MS : PING_MS;
+    const pingMs = this.#options.dials.length > 1 ? PING_ONE_OF_MANY_MS : PING_MS;
     this.#cancelTimer = this.#options.clock.timer(pingMs, () => {
       if (!this.#heard) {
-        this.#socket?.terminate();
+        this.#channel?.terminate();
         return;
       }
       this.#heard = false;
-      this.#socket?.ping();
+      this.#channel?.ping();
       this.#keepAlive();
     });
   }
 
   #send(outgoing: AgentMessage): void {
-    this.#socket?.send(JSON.stringify(outgoing));
+    this.#channel?.send(JSON.stringify(outgoing));
   }
 }

@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { type AgentConfig, parseAgentConfig } from '../agent/agent-config.ts';
 import { openBackend } from '../agent/backends/open-backend.ts';
 import { growsMounted } from '../agent/capabilities.ts';
+import { dialControl } from '../agent/control-channel.ts';
 import { ControlLink } from '../agent/control-link.ts';
 import { Convergence } from '../agent/convergence.ts';
 import { CopyConvergence } from '../agent/copies/copy-convergence.ts';
@@ -179,11 +180,11 @@ async function startStorage(
   const era = await readEra(nodeId, config.sharedMachine);
   const { kind, pool, profiles } = backend;
   const link: ControlLink = new ControlLink({
-    hostnames: config.control.hostnames,
-    port: config.control.agentPort,
-    address: config.address,
+    dials: config.control.hostnames.map((hostname) =>
+      dialControl({ hostname, port: config.control.agentPort, address: config.address, tls, logger }),
+    ),
     identity: { era, version, backend: kind, pool, profiles },
-    ...{ tls, convergence, snapshots, storage: watch, clock, random, logger },
+    ...{ convergence, snapshots, storage: watch, clock, random, logger },
     ...(copies === undefined || copyListener === undefined
       ? {}
       : { copies: { convergence: copies, port: copyListener.port } }),
