@@ -11,6 +11,7 @@ export default defineConfig({
             'test/property/**/*.test.ts',
             'test/conformance/**/*.test.ts',
             'test/contract/**/*.test.ts',
+            'test/hostile/**/*.test.ts',
             'examples/**/*.test.ts',
             'web/**/*.test.ts',
           ],

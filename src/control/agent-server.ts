@@ -11,11 +11,13 @@ import {
   type ControlMessage,
   LONGEST_MESSAGE_BYTES,
 } from '../api/agent-channel.ts';
+import { parseBoundedJson } from '../kit/bounded-json.ts';
 import type { Clock } from '../kit/clock.ts';
 import { errorText } from '../kit/coded-error.ts';
-import { frameText } from '../kit/frame-text.ts';
+import { frameBytes } from '../kit/frame-text.ts';
 import { type NodeId, parseNodeId } from '../kit/ids.ts';
 import type { Logger } from '../kit/logger.ts';
+import { AgentInbox } from './agent-inbox.ts';
 import { AgentSession } from './agent-session.ts';
 import type { ControlService } from './control-service.ts';
 import type { Listener } from './rest/rest-server.ts';
@@ -26,6 +28,10 @@ const HELLO_TIMEOUT_MS = 10_000;
 const PING_MS = 30_000;
 /** How long an agent that is already connected has to prove that it lives when another one comes with its certificate. */
 const PROOF_OF_LIFE_MS = 2_000;
+/** An agent has one connection, and for a moment those that it has just lost. Each may send a long message before its hello. */
+const MOST_CONNECTIONS_OF_A_NODE = 8;
+/** What waits for an agent that does not read, bytes: more is not sent. */
+const MOST_UNSENT_BYTES = 2 * LONGEST_MESSAGE_BYTES;
 
 const message = Compile(AgentMessage);
 
@@ -49,12 +55,25 @@ export async function serveAgents(options: AgentServerOptions): Promise<Listener
   admitOnly(server, 'node-', logger);
   const sockets = new WebSocketServer({ noServer: true, maxPayload: LONGEST_MESSAGE_BYTES, perMessageDeflate: false });
   const connections = new Map<NodeId, AgentConnection>();
+  const open = new Map<NodeId, number>();
   server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
     const nodeId = nodeInCertificate(socket as TLSSocket);
     if (request.url !== AGENT_CHANNEL_PATH || nodeId === undefined) {
       socket.end('HTTP/1.1 404 Not Found\r\nconnection: close\r\n\r\n');
       return;
     }
+    const others = open.get(nodeId) ?? 0;
+    if (others >= MOST_CONNECTIONS_OF_A_NODE) {
+      logger.warn({ node: nodeId, connections: others }, 'agent refused: its node has too many connections');
+      socket.end('HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\n\r\n');
+      return;
+    }
+    open.set(nodeId, others + 1);
+    socket.once('close', () => {
+      const left = (open.get(nodeId) ?? 1) - 1;
+      if (left === 0) open.delete(nodeId);
+      else open.set(nodeId, left);
+    });
     sockets.handleUpgrade(request, socket, head, (webSocket) => {
       new AgentConnection(webSocket, nodeId, connections, options).start();
     });
@@ -86,7 +105,7 @@ class AgentConnection {
   #cancelTimer: () => void = () => undefined;
   #joined = false;
   #heard = true;
-  #work: Promise<void> = Promise.resolve();
+  readonly #inbox: AgentInbox;
 
   constructor(
     socket: WebSocket,
@@ -100,18 +119,23 @@ class AgentConnection {
     this.#clock = clock;
     this.#logger = logger.child({ node: nodeId });
     this.#session = new AgentSession(nodeId, (order) => this.#send(order));
+    this.#inbox = new AgentInbox(
+      socket,
+      (bytes) => this.#take(bytes),
+      (error) => this.#drop(errorText(error)),
+    );
   }
 
   start(): void {
     this.#socket.on('message', (data) => {
       this.#noteLife();
-      // One after the other: a report must not overtake the hello before it.
-      this.#work = this.#work
-        .then(() => this.#take(frameText(data)))
-        .catch((error: unknown) => this.#drop(errorText(error)));
+      this.#inbox.push(frameBytes(data));
     });
     this.#socket.on('pong', () => this.#noteLife());
-    this.#socket.on('ping', () => this.#noteLife());
+    this.#socket.on('ping', () => {
+      this.#noteLife();
+      this.#dropIfDeaf();
+    });
     this.#socket.on('close', () => this.#closed());
     this.#socket.on('error', (error) => this.#logger.warn({ reason: error.message }, 'agent connection failed'));
     this.#cancelTimer = this.#clock.timer(HELLO_TIMEOUT_MS, () => this.#drop('no hello within 10 seconds'));
@@ -133,8 +157,8 @@ class AgentConnection {
     this.#socket.terminate();
   }
 
-  async #take(text: string): Promise<void> {
-    const parsed: unknown = JSON.parse(text);
+  async #take(bytes: Buffer): Promise<void> {
+    const parsed = parseBoundedJson(bytes);
     if (!message.Check(parsed)) {
       const [first] = message.Errors(parsed);
       throw new Error(`a message does not fit the protocol: ${first?.instancePath ?? ''} ${first?.message ?? ''}`);
@@ -213,6 +237,12 @@ class AgentConnection {
 
   #send(order: ControlMessage): void {
     this.#socket.send(JSON.stringify(order));
+    this.#dropIfDeaf();
+  }
+
+  /** What is sent, and the answers to its pings, would pile up here for an agent that does not read. */
+  #dropIfDeaf(): void {
+    if (this.#socket.bufferedAmount > MOST_UNSENT_BYTES) this.#drop('it does not read what it is sent');
   }
 
   #refuse(reason: string, declaration?: string): void {
@@ -222,6 +252,7 @@ class AgentConnection {
   }
 
   #drop(reason: string): void {
+    this.#inbox.close();
     this.#logger.warn({ reason }, 'agent connection dropped');
     this.#socket.terminate();
   }
