@@ -5,7 +5,7 @@ import { type ClusterRun, clusterRun } from '../support/cluster-run.ts';
 import { newId } from '../support/contract-bodies.ts';
 import { startTestControl, type TestControl } from '../support/control.ts';
 import { FakeAgent, helloOf, mountedState, type NodeCredentials, storageOf } from '../support/fake-agent.ts';
-import { oddValue, twisted } from './twisted.ts';
+import { oddValue, tried, twisted } from './twisted.ts';
 
 let control: TestControl;
 let cluster: ClusterRun;
@@ -90,7 +90,7 @@ describe('an agent with a certificate of the cluster that means ill', () => {
         await agent.closed();
         expect(honest.order(dataset)).toMatchObject({ want: 'mounted' });
       }),
-      { numRuns: 150 },
+      tried(150),
     );
     await expectService();
     expect(({} as { polluted?: unknown }).polluted).toBeUndefined();

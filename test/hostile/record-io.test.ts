@@ -6,7 +6,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { connectMesosAgent, type ProviderStream } from '../../src/frontends/resource-provider/mesos-agent.ts';
 import { RecordIo } from '../../src/frontends/resource-provider/record-io.ts';
 import { systemClock } from '../../src/kit/clock.ts';
-import { oddValue } from './twisted.ts';
+import { oddValue, tried } from './twisted.ts';
 
 const signal = new AbortController().signal;
 let server: Server | undefined;
@@ -58,7 +58,7 @@ describe('a Mesos agent that sends what it should not', () => {
         if (!Array.isArray(got)) expect(got).toMatchObject({ code: 'unreachable' });
         server?.close();
       }),
-      { numRuns: 60 },
+      tried(60),
     );
   });
 

@@ -36,3 +36,8 @@ function changed(whole: unknown, { path: [step = 0, ...deeper], value, how }: Tw
   else chosen[1] = value;
   return Array.isArray(whole) ? entries.map(([, one]) => one) : Object.fromEntries(entries);
 }
+
+/** How often a property is tried: `count` times, or as many times more as `FUZZ_FACTOR` says. */
+export function tried(count: number): { readonly numRuns: number } {
+  return { numRuns: count * Number(process.env['FUZZ_FACTOR'] ?? 1) };
+}
