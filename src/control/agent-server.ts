@@ -21,7 +21,7 @@ import { AgentInbox } from './agent-inbox.ts';
 import { AgentSession } from './agent-session.ts';
 import type { ControlService } from './control-service.ts';
 import type { Listener } from './rest/rest-server.ts';
-import { admitOnly, mutualTls, peerName, type TlsMaterial } from './rest/tls-guard.ts';
+import { admitOnly, limitConnections, mutualTls, peerName, type TlsMaterial } from './rest/tls-guard.ts';
 
 const HELLO_TIMEOUT_MS = 10_000;
 /** Both directions are pinged this often, and a silent peer is cut off after twice that (contract 3.4). */
@@ -41,6 +41,8 @@ export interface AgentServerOptions {
   readonly host: string;
   /** 0 chooses a free port. */
   readonly port: number;
+  /** Connections at once; unlimited unless given. */
+  readonly mostConnections?: number;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -53,6 +55,7 @@ export async function serveAgents(options: AgentServerOptions): Promise<Listener
     response.end(JSON.stringify({ description: 'This port is for node agents. The REST API is on another one.' }));
   });
   admitOnly(server, 'node-', logger);
+  if (options.mostConnections !== undefined) limitConnections(server, options.mostConnections, logger);
   const sockets = new WebSocketServer({ noServer: true, maxPayload: LONGEST_MESSAGE_BYTES, perMessageDeflate: false });
   const connections = new Map<NodeId, AgentConnection>();
   const open = new Map<NodeId, number>();
