@@ -36,6 +36,7 @@ export class BackendWorld {
   readonly rootPath: string;
   readonly #section: Readonly<Record<string, unknown>>;
   readonly #children = new Set<ChildProcess>();
+  readonly #started = new Set<string>();
   /** Longer than any test takes; a hung step then fails instead of hanging the suite. */
   readonly #deadline = startDeadline(systemClock, 120_000, 'the test');
 
@@ -69,6 +70,7 @@ export class BackendWorld {
 
   /** The node as its agent finds it right after a start, before `recover`. */
   async start(instance: string, changes: Readonly<Record<string, unknown>> = {}): Promise<Backend> {
+    this.#started.add(instance);
     return await openBackend(this.section(changes), { mountRoot: this.mountRoot(instance), instance });
   }
 
@@ -143,8 +145,9 @@ export class BackendWorld {
     return await this.hold(process.execPath, ['--input-type=module', '-e', script]);
   }
 
-  /** Stops a node as a cluster that ends would; returns what was in the way, never fails. */
+  /** Stops a node that was started as a cluster that ends would; returns what was in the way, never fails. */
   async teardown(instance: string): Promise<readonly unknown[]> {
+    if (!this.#started.has(instance)) return [];
     const untilMs = systemClock.monotonicMs() + TEARDOWN_MS;
     for (;;) {
       const problems = await this.#teardownOnce(instance);

@@ -6,15 +6,17 @@ import type { ClusterAccess } from './cluster-access.ts';
  * written yet.
  */
 const CUT_OFF_SECONDS = 5 * 365 * 24 * 3600;
+/** The monitor takes only a number with a fraction for a real number. */
+const EXPIRE = CUT_OFF_SECONDS + 0.5;
 /** What is cut off for at least as long need not be cut off again. */
 const LONG_ENOUGH_MS = (CUT_OFF_SECONDS / 2) * 1000;
 /** A node can register another client while it is being cut off; not often, as each look cuts off what it had. */
 const ROUNDS = 5;
 
+/** Of `osd dump`. */
 interface Blocked {
-  readonly addr: string;
-  /** A local time of the cluster with its offset: `2031-11-26T10:00:00.000000+0000`. */
-  readonly until: string;
+  /** Addresses and until when, with the offset from UTC: `2031-11-26T10:00:00.000000+0000`. */
+  readonly blocklist: Readonly<Record<string, string>>;
 }
 
 /** Cuts clients off from the storage, so that nothing they send is written any more. */
@@ -43,12 +45,11 @@ export class Fence {
   /** Cuts off clients by their addresses; those that are already cost nothing. False when all were. */
   async clients(addresses: readonly string[]): Promise<boolean> {
     if (addresses.length === 0) return false;
-    const blocked = await this.#cluster.ask<readonly Blocked[]>('osd blocklist ls');
-    const lasting = new Set(blocked.filter((one) => this.#lasts(one)).map(({ addr }) => addr));
-    const missing = addresses.filter((address) => !lasting.has(address));
+    const { blocklist } = await this.#cluster.ask<Blocked>('osd dump');
+    const missing = addresses.filter((address) => !this.#lasts(blocklist[address]));
     if (missing.length === 0) return false;
     await this.#cluster.use(async (rados) => {
-      const add = { prefix: 'osd blocklist', blocklistop: 'add', expire: CUT_OFF_SECONDS };
+      const add = { prefix: 'osd blocklist', blocklistop: 'add', expire: EXPIRE };
       await Promise.all(missing.map((addr) => rados.monCommand({ ...add, addr })));
       await rados.awaitNewestMap();
     });
@@ -63,7 +64,8 @@ export class Fence {
     throw new Error(`node ${instance} starts clients as fast as they are cut off: stop its agent`);
   }
 
-  #lasts({ until }: Blocked): boolean {
+  #lasts(until: string | undefined): boolean {
+    if (until === undefined) return false;
     const untilMs = Date.parse(until.replace(/(\.\d{3})\d*/, '$1').replace(/([+-]\d{2})(\d{2})$/, '$1:$2'));
     return untilMs - this.#wallMs() > LONG_ENOUGH_MS;
   }
