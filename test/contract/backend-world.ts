@@ -131,8 +131,11 @@ export class BackendWorld {
     return await this.hold(process.execPath, ['--input-type=module', '-e', script]);
   }
 
-  /** An agent in a process of its own that, told by a line on stdin, runs `body` with `backend` and `signal` in scope. */
-  async agentThat(instance: string, body: string): Promise<ChildProcess> {
+  /**
+   * An agent in a process of its own that, told by a line on stdin, runs `body` with `backend` and `signal` in scope. `within`
+   * are words before its command.
+   */
+  async agentThat(instance: string, body: string, within: readonly string[] = []): Promise<ChildProcess> {
     const script = `
       const { openBackend } = await import(${JSON.stringify(COMPILED)});
       const surroundings = ${JSON.stringify({ mountRoot: this.mountRoot(instance), instance })};
@@ -142,7 +145,9 @@ export class BackendWorld {
       process.stdin.once('data', async () => {
         ${body}
       });`;
-    return await this.hold(process.execPath, ['--input-type=module', '-e', script]);
+    this.#started.add(instance);
+    const [command, ...parameters] = [...within, process.execPath, '--input-type=module', '-e', script];
+    return await this.hold(command ?? '', parameters);
   }
 
   /** Stops a node that was started as a cluster that ends would; returns what was in the way, never fails. */

@@ -175,7 +175,10 @@ class CephBackend implements Backend {
   async attach(datasetId: DatasetId, signal: AbortSignal): Promise<void> {
     await this.#steps.attach(datasetId, signal);
     // This node's client and the metadata server may both be lost while what the volume is mounted with lives on.
-    await this.#steps.explain('attach', datasetId, null, () => this.#parts.layout.syncAttached());
+    const { layout } = this.#parts;
+    await this.#steps.explain('attach', datasetId, null, async () => {
+      await Promise.all([layout.syncAttached(), layout.syncDetached()]);
+    });
   }
 
   async seize(datasetId: DatasetId, from: readonly string[], signal: AbortSignal): Promise<void> {

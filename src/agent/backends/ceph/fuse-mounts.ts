@@ -25,8 +25,10 @@ export interface FuseMountsParts {
   readonly notesDirectory: string;
 }
 
-/** Writing back what is cached, and the end of the process. */
-const END_TIMEOUT_MS = 3_000;
+/** `ceph-fuse` gives back what it had locked once a second, and ends then. */
+const END_TIMEOUT_MS = 2_000;
+/** Writing back what is cached; it also sleeps for 5 s where it missed its wakeup. */
+const WRITE_BACK_TIMEOUT_MS = 20_000;
 const KILLED_TIMEOUT_MS = 10_000;
 
 /**
@@ -47,7 +49,10 @@ export class FuseMounts {
     return (await this.#live(await this.#parts.fuse.at(mountPoint))).length > 0;
   }
 
-  /** Which of the mounts at these paths are live, at the price of one look at the processes. */
+  /**
+   * Mounts it, unless that has been done. The client is registered and `confirm` has resolved before it counts as mounted; where either
+   * fails it is taken away again.
+   */
   async mount(
     { what, mountPoint }: MountPlace,
     cephPath: string,
@@ -93,14 +98,20 @@ export class FuseMounts {
         throw await this.#inUse(what, mountPoint, device, mountPoint);
       }
     }
-    if ((await fuse.ended(mountPoint, END_TIMEOUT_MS, signal)).length > 0) {
-      throw await this.#inUse(what, mountPoint, device, null);
-    }
+    await this.#awaitEnd(what, mountPoint, device, signal);
     await this.#forget(before);
     await register.remove(before.map(({ token }) => token));
     await rmdir(mountPoint).catch((error: unknown) => {
       if (errorCode(error) !== 'ENOENT') throw error;
     });
+  }
+
+  async #awaitEnd(what: string, mountPoint: string, device: string | null, signal: AbortSignal): Promise<void> {
+    const { fuse } = this.#parts;
+    if ((await fuse.ended(mountPoint, END_TIMEOUT_MS, signal)).length === 0) return;
+    const users = device === null ? [] : await this.#users.find({ device, innerPath: '/' });
+    if (users.length === 0 && (await fuse.ended(mountPoint, WRITE_BACK_TIMEOUT_MS, signal)).length === 0) return;
+    throw await this.#inUse(what, mountPoint, device, null);
   }
 
   /** Whether a process serves it still, mounted here or not. */
