@@ -23,6 +23,7 @@ import { readVolumeRecord, writeVolumeRecord } from '../volume-record.ts';
 import { bytesPath, dropSnapshots, poolFilesystem, setDataPool, setQuota, withSnapshot } from './ceph-directory.ts';
 import { type CephFilesystem, findFilesystem } from './ceph-filesystem.ts';
 import { CephFuse } from './ceph-fuse.ts';
+import { Claims } from './claims.ts';
 import { ClientRegister } from './client-register.ts';
 import { ClusterAccess } from './cluster-access.ts';
 import { Fence } from './fence.ts';
@@ -56,6 +57,7 @@ export async function openCeph(options: CephOptions): Promise<Backend> {
     const cluster = new ClusterAccess(options.access, clock);
     const filesystem = await findFilesystem(cluster, options.filesystem);
     const register = new ClientRegister(cluster, { pool: filesystem.defaultDataPool, root }, instance);
+    const claims = new Claims(cluster, { pool: filesystem.defaultDataPool, root }, instance, clock);
     const fence = new Fence(cluster, register, () => clock.wallMs());
     const notesDirectory = join(options.poolMount, 'run', instance);
     const fuse = new CephFuse({
@@ -68,7 +70,17 @@ export async function openCeph(options: CephOptions): Promise<Backend> {
     const layout = await PoolLayout.open(place, newUuid, log, poolFilesystem);
     await mkdir(options.mountRoot, { recursive: true, mode: 0o700 });
     const mountRoot = await realpath(options.mountRoot);
-    return new CephBackend(options, { kernel, cluster, filesystem, fence, mounts, poolMount, layout, mountRoot });
+    return new CephBackend(options, {
+      kernel,
+      cluster,
+      filesystem,
+      fence,
+      claims,
+      mounts,
+      poolMount,
+      layout,
+      mountRoot,
+    });
   });
 }
 
@@ -77,6 +89,7 @@ interface Parts {
   readonly cluster: ClusterAccess;
   readonly filesystem: CephFilesystem;
   readonly fence: Fence;
+  readonly claims: Claims;
   readonly mounts: FuseMounts;
   readonly poolMount: PoolMount;
   readonly layout: PoolLayout;
@@ -173,11 +186,14 @@ class CephBackend implements Backend {
   }
 
   async attach(datasetId: DatasetId, signal: AbortSignal): Promise<void> {
-    await this.#steps.attach(datasetId, signal);
-    // This node's client and the metadata server may both be lost while what the volume is mounted with lives on.
-    const { layout } = this.#parts;
-    await this.#steps.explain('attach', datasetId, null, async () => {
-      await Promise.all([layout.syncAttached(), layout.syncDetached()]);
+    const { layout, claims } = this.#parts;
+    await claims.whileClaimed(datasetId, signal, async () => {
+      await this.#steps.attach(datasetId, signal);
+      // This node's client and the metadata server may both be lost while what the volume is mounted with lives on. And what is not
+      // synced may hold up the other nodes for 5 s.
+      await this.#steps.explain('attach', datasetId, null, async () => {
+        await Promise.all([layout.syncAttached(), layout.syncDetached()]);
+      });
     });
   }
 
@@ -252,7 +268,7 @@ class CephBackend implements Backend {
   }
 
   async destroy(datasetId: DatasetId, signal: AbortSignal): Promise<void> {
-    await this.#steps.destroy(datasetId, signal);
+    await this.#parts.claims.whileClaimed(datasetId, signal, () => this.#steps.destroy(datasetId, signal));
   }
 
   async describePool(signal: AbortSignal): Promise<PoolReport> {

@@ -17,7 +17,7 @@ export interface RegisterPlace {
 }
 
 /** Kept apart from the objects of files. */
-const NAMESPACE = 'flocker';
+export const NAMESPACE = 'flocker';
 
 /**
  * Which clients each node runs, by names that their processes bear. They are objects, not files: files of a node that died are

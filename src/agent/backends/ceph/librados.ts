@@ -28,6 +28,10 @@ export interface Rados {
   mgrCommand(command: Readonly<Record<string, unknown>>): Promise<string>;
   /** Writes a whole object; durable on all its replicas. */
   write(place: ObjectPlace, content: string): Promise<void>;
+  /** Makes an object; false when there is one, whoever made it. */
+  create(place: ObjectPlace, content: string): Promise<boolean>;
+  /** Removes an object; fine when there is none. */
+  remove(place: ObjectPlace): Promise<void>;
   /** Reads a whole object of up to 1 MiB; undefined when there is none. */
   read(place: ObjectPlace): Promise<string | undefined>;
   /** Resolves when this connection knows the newest map of the storage daemons, those that are blocked included. */
@@ -56,6 +60,7 @@ const LARGEST_OBJECT_BYTES = 2 ** 20;
 /** Each occupies one of the four threads that the process also reads files with. */
 const CALLS_AT_ONCE = 2;
 const ENOENT = -2;
+const EEXIST = -17;
 
 const gate = new Gate(CALLS_AT_ONCE);
 let bound: ReturnType<typeof bind> | undefined;
@@ -116,6 +121,28 @@ export async function connectRados({ confPath, client, keyringPath }: CephAccess
         const bytes = Buffer.from(content);
         await call(`writing ${place.name}`, (done) => lib.writeFull.async(io, place.name, bytes, bytes.length, done));
       }),
+    create: (place, content) =>
+      inPool(place, async (io) => {
+        const bytes = Buffer.from(content);
+        const operation = lib.newWrite();
+        try {
+          lib.mustNotExist(operation, 1, null);
+          lib.alsoWrite(operation, bytes, bytes.length);
+          const result = await gate.run(() =>
+            completed((done) => lib.perform.async(operation, io, place.name, null, 0, done)),
+          );
+          if (result === EEXIST) return false;
+          require0(`making ${place.name}`, result);
+          return true;
+        } finally {
+          lib.freeWrite(operation);
+        }
+      }),
+    remove: (place) =>
+      inPool(place, async (io) => {
+        const result = await gate.run(() => completed((done) => lib.remove.async(io, place.name, done)));
+        if (result !== ENOENT) require0(`removing ${place.name}`, result);
+      }),
     read: (place) =>
       inPool(place, async (io) => {
         const bytes = Buffer.alloc(LARGEST_OBJECT_BYTES);
@@ -172,6 +199,14 @@ function bind() {
     read: func<[Pointer, string, Buffer, number, number]>(
       'int rados_read(void *, const char *, void *, size_t, uint64_t)',
     ),
+    newWrite: library.func('void *rados_create_write_op()') as KoffiFunc<() => Pointer>,
+    freeWrite: func<[Pointer]>('void rados_release_write_op(void *)'),
+    mustNotExist: func<[Pointer, number, null]>('void rados_write_op_create(void *, int, const char *)'),
+    alsoWrite: func<[Pointer, Buffer, number]>('void rados_write_op_write_full(void *, const void *, size_t)'),
+    perform: func<[Pointer, Pointer, string, null, number]>(
+      'int rados_write_op_operate(void *, void *, const char *, void *, int)',
+    ),
+    remove: func<[Pointer, string]>('int rados_remove(void *, const char *)'),
     awaitMap: func<[Pointer]>('int rados_wait_for_latest_osdmap(void *)'),
   };
 }
