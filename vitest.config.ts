@@ -11,6 +11,8 @@ export default defineConfig({
             'test/property/**/*.test.ts',
             'test/conformance/**/*.test.ts',
             'test/contract/**/*.test.ts',
+            'test/power-loss/**/*.test.ts',
+            'test/simulation/**/*.test.ts',
             'examples/**/*.test.ts',
             'web/**/*.test.ts',
           ],

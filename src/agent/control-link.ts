@@ -1,28 +1,28 @@
 import { Compile } from 'typebox/compile';
-import { type ClientOptions, WebSocket } from 'ws';
 import {
-  AGENT_CHANNEL_PATH,
   AGENT_PROTOCOL,
   type AgentMessage,
   ControlMessage,
-  LONGEST_MESSAGE_BYTES,
   type Report,
   type SnapshotReport,
   type StorageReport,
 } from '../api/agent-channel.ts';
+import type { CopyReport } from '../api/copy-channel.ts';
 import { type BackoffPolicy, backoffMs } from '../kit/backoff.ts';
 import type { Clock } from '../kit/clock.ts';
 import { errorText } from '../kit/coded-error.ts';
-import { frameText } from '../kit/frame-text.ts';
 import type { Logger } from '../kit/logger.ts';
+import type { ControlChannel, DialControl } from './control-channel.ts';
 import type { Convergence } from './convergence.ts';
+import type { CopyConvergence } from './copies/copy-convergence.ts';
 import type { SnapshotConvergence } from './snapshot-convergence.ts';
 import type { StorageWatch } from './storage-watch.ts';
 
 const RECONNECT: BackoffPolicy = { firstMs: 200, factor: 2, longestMs: 10_000 };
-const CONNECT_TIMEOUT_MS = 10_000;
 /** Both directions are pinged this often, and a silent peer is given up after twice that (contract 3.4). */
 const PING_MS = 30_000;
+/** The same where another control service may have taken over from one that is halted or cut off. */
+const PING_ONE_OF_MANY_MS = 2_000;
 const FIRST_ORDERS_TIMEOUT_MS = 5_000;
 
 const message = Compile(ControlMessage);
@@ -37,16 +37,15 @@ interface AgentIdentity {
 }
 
 export interface ControlLinkOptions {
-  readonly hostname: string;
-  readonly port: number;
-  readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };
-  /** Source address, or undefined for the machine's choice. */
-  readonly address: string | undefined;
+  /** To each control service of the cluster, of which one at a time takes agents. */
+  readonly dials: readonly DialControl[];
   readonly identity: AgentIdentity;
   readonly convergence: Convergence;
   /** Told of connections, so that each gets the figures of the storage. */
   readonly storage?: Pick<StorageWatch, 'connected' | 'disconnected'>;
   readonly snapshots: SnapshotConvergence;
+  /** Absent where volumes cannot be copied into other pools. */
+  readonly copies?: { readonly convergence: CopyConvergence; readonly port: number };
   /** Gives up everything this node has: it was declared dead. Without it such a node stays out. */
   readonly relinquish?: () => Promise<void>;
   readonly clock: Clock;
@@ -57,9 +56,12 @@ export interface ControlLinkOptions {
 /** Keeps one connection to the control service: orders come in, reports go out. Mounts stay when it breaks. */
 export class ControlLink {
   readonly #options: ControlLinkOptions;
-  #socket: WebSocket | undefined;
+  #channel: ControlChannel | undefined;
   #cancelTimer: () => void = () => undefined;
+  /** Rounds over all hosts since the last connection. */
   #attempt = 0;
+  /** Of the host that is tried. */
+  #turn = 0;
   #heard = true;
   #hasOrders = false;
   #closed = false;
@@ -97,37 +99,19 @@ export class ControlLink {
   }
 
   start(): void {
-    const { hostname, port, tls, address } = this.#options;
-    const host = hostname.includes(':') ? `[${hostname}]` : hostname;
-    // ws hands the options of TLS on; its types leave out the server name.
-    const clientOptions: ClientOptions & { servername: string } = {
-      ...tls,
-      servername: 'control-service',
-      ...(address === undefined ? {} : { localAddress: address }),
-      handshakeTimeout: CONNECT_TIMEOUT_MS,
-      maxPayload: LONGEST_MESSAGE_BYTES,
-      perMessageDeflate: false,
-    };
-    const socket = new WebSocket(`wss://${host}:${port}${AGENT_CHANNEL_PATH}`, clientOptions);
-    this.#socket = socket;
-    socket.on('upgrade', (response) => {
-      this.#host = response.socket.localAddress ?? '';
+    const dial = this.#options.dials[this.#turn];
+    if (dial === undefined) throw new Error('there is no control service to connect to');
+    this.#channel = dial({
+      opened: (host) => {
+        this.#host = host;
+        this.#opened();
+      },
+      message: (text) => this.#take(text),
+      alive: () => {
+        this.#heard = true;
+      },
+      closed: () => this.#lost(),
     });
-    socket.on('open', () => this.#opened());
-    socket.on('message', (data) => this.#take(frameText(data)));
-    socket.on('pong', () => {
-      this.#heard = true;
-    });
-    socket.on('ping', () => {
-      this.#heard = true;
-    });
-    socket.on('error', (error: Error) => {
-      this.#options.logger.warn(
-        { control: `${hostname}:${port}`, reason: error.message },
-        'no connection to the control service',
-      );
-    });
-    socket.on('close', () => this.#lost());
   }
 
   /** Sends a report; without a connection it is dropped, as the next hello says it all. */
@@ -152,10 +136,15 @@ export class ControlLink {
     if (this.#hasOrders) this.#send({ kind: 'snapshotReport', reports: [report] });
   }
 
+  /** The same of copies. */
+  reportCopy(report: CopyReport): void {
+    if (this.#hasOrders) this.#send({ kind: 'copyReport', reports: [report] });
+  }
+
   close(): void {
     this.#closed = true;
     this.#cancelTimer();
-    this.#socket?.terminate();
+    this.#channel?.terminate();
   }
 
   #opened(): void {
@@ -173,6 +162,7 @@ export class ControlLink {
       pool,
       profiles: [...profiles],
       has: convergence.has(),
+      ...(this.#options.copies === undefined ? {} : { copies: { port: this.#options.copies.port } }),
       ...(this.#mayAcknowledge && this.#declaration !== undefined ? { acknowledges: this.#declaration } : {}),
     });
   }
@@ -188,7 +178,7 @@ export class ControlLink {
     }
     if (!message.Check(parsed)) {
       logger.error({}, 'the control service sent a message that this agent does not understand');
-      this.#socket?.terminate();
+      this.#channel?.terminate();
       return;
     }
     if (parsed.kind === 'refused') {
@@ -199,6 +189,10 @@ export class ControlLink {
     }
     if (parsed.kind === 'snapshotOrders') {
       snapshots.takeOrders(parsed.orders, parsed.withdrawn);
+      return;
+    }
+    if (parsed.kind === 'copyOrders') {
+      this.#options.copies?.convergence.takeOrders(parsed.orders, parsed.withdrawn, parsed.full);
       return;
     }
     if (parsed.full) {
@@ -218,6 +212,7 @@ export class ControlLink {
     this.#options.convergence.forgetOrders();
     this.#options.storage?.disconnected();
     this.#options.snapshots.forgetOrders();
+    this.#options.copies?.convergence.forgetOrders();
     this.#cancelTimer();
     if (!this.#closed) void this.#comeBack();
   }
@@ -237,6 +232,11 @@ export class ControlLink {
       }
     }
     if (this.#closed) return;
+    this.#turn = (this.#turn + 1) % this.#options.dials.length;
+    if (this.#turn !== 0) {
+      this.start();
+      return;
+    }
     const delayMs = backoffMs(RECONNECT, this.#attempt, this.#options.random);
     this.#attempt += 1;
     this.#cancelTimer = this.#options.clock.timer(delayMs, () => this.start());
@@ -244,18 +244,19 @@ export class ControlLink {
 
   #keepAlive(): void {
     this.#cancelTimer();
-    this.#cancelTimer = this.#options.clock.timer(PING_MS, () => {
+    const pingMs = this.#options.dials.length > 1 ? PING_ONE_OF_MANY_MS : PING_MS;
+    this.#cancelTimer = this.#options.clock.timer(pingMs, () => {
       if (!this.#heard) {
-        this.#socket?.terminate();
+        this.#channel?.terminate();
         return;
       }
       this.#heard = false;
-      this.#socket?.ping();
+      this.#channel?.ping();
       this.#keepAlive();
     });
   }
 
   #send(outgoing: AgentMessage): void {
-    this.#socket?.send(JSON.stringify(outgoing));
+    this.#channel?.send(JSON.stringify(outgoing));
   }
 }

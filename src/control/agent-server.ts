@@ -2,41 +2,22 @@ import type { IncomingMessage } from 'node:http';
 import { createServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { Compile } from 'typebox/compile';
 import { type WebSocket, WebSocketServer } from 'ws';
-import {
-  AGENT_CHANNEL_PATH,
-  AGENT_PROTOCOL,
-  AgentMessage,
-  type ControlMessage,
-  LONGEST_MESSAGE_BYTES,
-} from '../api/agent-channel.ts';
-import type { Clock } from '../kit/clock.ts';
-import { errorText } from '../kit/coded-error.ts';
+import { AGENT_CHANNEL_PATH, LONGEST_MESSAGE_BYTES } from '../api/agent-channel.ts';
 import { frameText } from '../kit/frame-text.ts';
 import { type NodeId, parseNodeId } from '../kit/ids.ts';
-import type { Logger } from '../kit/logger.ts';
-import { AgentSession } from './agent-session.ts';
-import type { ControlService } from './control-service.ts';
+import { admitOnly, mutualTls, peerName, type TlsMaterial } from '../kit/tls-guard.ts';
+import { AgentConnection, type AgentConnectionOptions, type AgentPeer } from './agent-connection.ts';
 import type { Listener } from './rest/rest-server.ts';
-import { admitOnly, mutualTls, peerName, type TlsMaterial } from './rest/tls-guard.ts';
 
-const HELLO_TIMEOUT_MS = 10_000;
-/** Both directions are pinged this often, and a silent peer is cut off after twice that (contract 3.4). */
-const PING_MS = 30_000;
-/** How long an agent that is already connected has to prove that it lives when another one comes with its certificate. */
-const PROOF_OF_LIFE_MS = 2_000;
+/** Close code of a WebSocket that is not welcome (RFC 6455). */
+const POLICY_VIOLATION = 1008;
 
-const message = Compile(AgentMessage);
-
-export interface AgentServerOptions {
-  readonly service: ControlService;
+export interface AgentServerOptions extends AgentConnectionOptions {
   readonly tls: TlsMaterial;
   readonly host: string;
   /** 0 chooses a free port. */
   readonly port: number;
-  readonly clock: Clock;
-  readonly logger: Logger;
 }
 
 /** Takes the connections of node agents. The node is the one in the certificate, whatever a message says. */
@@ -56,7 +37,7 @@ export async function serveAgents(options: AgentServerOptions): Promise<Listener
       return;
     }
     sockets.handleUpgrade(request, socket, head, (webSocket) => {
-      new AgentConnection(webSocket, nodeId, connections, options).start();
+      attend(webSocket, nodeId, connections, options);
     });
   });
   await new Promise<void>((resolve, reject) => {
@@ -76,161 +57,27 @@ export async function serveAgents(options: AgentServerOptions): Promise<Listener
   };
 }
 
-class AgentConnection {
-  readonly #socket: WebSocket;
-  readonly #session: AgentSession;
-  readonly #connections: Map<NodeId, AgentConnection>;
-  readonly #service: ControlService;
-  readonly #clock: Clock;
-  readonly #logger: Logger;
-  #cancelTimer: () => void = () => undefined;
-  #joined = false;
-  #heard = true;
-  #work: Promise<void> = Promise.resolve();
-
-  constructor(
-    socket: WebSocket,
-    nodeId: NodeId,
-    connections: Map<NodeId, AgentConnection>,
-    { service, clock, logger }: AgentServerOptions,
-  ) {
-    this.#socket = socket;
-    this.#connections = connections;
-    this.#service = service;
-    this.#clock = clock;
-    this.#logger = logger.child({ node: nodeId });
-    this.#session = new AgentSession(nodeId, (order) => this.#send(order));
-  }
-
-  start(): void {
-    this.#socket.on('message', (data) => {
-      this.#noteLife();
-      // One after the other: a report must not overtake the hello before it.
-      this.#work = this.#work
-        .then(() => this.#take(frameText(data)))
-        .catch((error: unknown) => this.#drop(errorText(error)));
-    });
-    this.#socket.on('pong', () => this.#noteLife());
-    this.#socket.on('ping', () => this.#noteLife());
-    this.#socket.on('close', () => this.#closed());
-    this.#socket.on('error', (error) => this.#logger.warn({ reason: error.message }, 'agent connection failed'));
-    this.#cancelTimer = this.#clock.timer(HELLO_TIMEOUT_MS, () => this.#drop('no hello within 10 seconds'));
-  }
-
-  /** Whether the agent answers a ping in time. */
-  proveLife(): Promise<boolean> {
-    return new Promise((resolve) => {
-      const cancel = this.#clock.timer(PROOF_OF_LIFE_MS, () => resolve(false));
-      this.#socket.once('pong', () => {
-        cancel();
-        resolve(true);
-      });
-      this.#socket.ping();
-    });
-  }
-
-  terminate(): void {
-    this.#socket.terminate();
-  }
-
-  async #take(text: string): Promise<void> {
-    const parsed: unknown = JSON.parse(text);
-    if (!message.Check(parsed)) {
-      const [first] = message.Errors(parsed);
-      throw new Error(`a message does not fit the protocol: ${first?.instancePath ?? ''} ${first?.message ?? ''}`);
-    }
-    if (parsed.kind === 'report') {
-      if (!this.#joined) throw new Error('a report came before hello');
-      await this.#service.report(this.#session, parsed.reports);
-      return;
-    }
-    if (parsed.kind === 'storage') {
-      if (!this.#joined) throw new Error('figures came before hello');
-      await this.#service.measured(this.#session, parsed);
-      return;
-    }
-    if (parsed.kind === 'snapshotReport') {
-      if (!this.#joined) throw new Error('a report on snapshots came before hello');
-      await this.#service.reportSnapshots(this.#session, parsed.reports);
-      return;
-    }
-    if (this.#joined) throw new Error('a second hello came');
-    if (parsed.protocol !== AGENT_PROTOCOL) {
-      this.#refuse(`This control service speaks agent protocol ${AGENT_PROTOCOL}, the agent ${parsed.protocol}.`);
-      return;
-    }
-    if (!(await this.#replaceOther())) return;
-    const death = this.#service.unacknowledgedDeath(this.#session.nodeId, parsed);
-    if (death !== undefined) {
-      const since = new Date(death.declaredAtMs).toISOString();
-      this.#refuse(
-        `This node was declared dead at ${since}. It has to let go of all volumes first.`,
-        death.declaration,
-      );
-      return;
-    }
-    this.#joined = true;
-    this.#keepAlive();
-    await this.#service.join(this.#session, parsed);
-  }
-
-  /** Two machines with one certificate would fight over the node's volumes: the first that lives stays. */
-  async #replaceOther(): Promise<boolean> {
-    const { nodeId } = this.#session;
-    // Looked up again after each wait: meanwhile a third one may have come and taken the place of the first.
-    for (let other = this.#connections.get(nodeId); other !== undefined; other = this.#connections.get(nodeId)) {
-      if (await other.proveLife()) {
-        this.#refuse(
-          'Another agent with the certificate of this node is connected. Give every node a certificate of its own.',
-        );
-        return false;
-      }
-      other.terminate();
-      if (this.#connections.get(nodeId) === other) this.#connections.delete(nodeId);
-    }
-    if (this.#socket.readyState !== this.#socket.OPEN) return false;
-    this.#connections.set(nodeId, this);
-    return true;
-  }
-
-  #keepAlive(): void {
-    this.#cancelTimer();
-    this.#cancelTimer = this.#clock.timer(PING_MS, () => {
-      if (!this.#heard) {
-        this.#drop('silent for a minute');
-        return;
-      }
-      this.#heard = false;
-      this.#socket.ping();
-      this.#keepAlive();
-    });
-  }
-
-  #noteLife(): void {
-    this.#heard = true;
-    if (this.#joined) this.#service.heard(this.#session);
-  }
-
-  #send(order: ControlMessage): void {
-    this.#socket.send(JSON.stringify(order));
-  }
-
-  #refuse(reason: string, declaration?: string): void {
-    this.#logger.warn({ reason }, 'agent refused');
-    this.#send({ kind: 'refused', reason, ...(declaration === undefined ? {} : { declaration }) });
-    this.#socket.close(1008);
-  }
-
-  #drop(reason: string): void {
-    this.#logger.warn({ reason }, 'agent connection dropped');
-    this.#socket.terminate();
-  }
-
-  #closed(): void {
-    this.#cancelTimer();
-    if (this.#connections.get(this.#session.nodeId) === this) this.#connections.delete(this.#session.nodeId);
-    if (this.#joined) this.#service.leave(this.#session);
-  }
+function attend(
+  socket: WebSocket,
+  nodeId: NodeId,
+  connections: Map<NodeId, AgentConnection>,
+  options: AgentServerOptions,
+): void {
+  const peer: AgentPeer = {
+    isOpen: () => socket.readyState === socket.OPEN,
+    send: (text) => socket.send(text),
+    ping: () => socket.ping(),
+    close: () => socket.close(POLICY_VIOLATION),
+    terminate: () => socket.terminate(),
+  };
+  const connection = new AgentConnection(peer, nodeId, connections, options);
+  socket.on('message', (data) => connection.message(frameText(data)));
+  socket.on('pong', () => connection.alive(true));
+  socket.on('ping', () => connection.alive(false));
+  socket.on('close', () => connection.closed());
+  socket.on('error', (error) =>
+    options.logger.warn({ node: nodeId, reason: error.message }, 'agent connection failed'),
+  );
 }
 
 function nodeInCertificate(socket: TLSSocket): NodeId | undefined {

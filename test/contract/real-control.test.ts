@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openBackend } from '../../src/agent/backends/open-backend.ts';
+import { dialControl } from '../../src/agent/control-channel.ts';
 import { ControlLink } from '../../src/agent/control-link.ts';
 import { Convergence } from '../../src/agent/convergence.ts';
 import { SnapshotConvergence } from '../../src/agent/snapshot-convergence.ts';
@@ -73,8 +74,16 @@ async function startNode(control: TestControl, { pool, nodeId, tls, era }: NodeP
   await convergence.start();
   const identity = { era, version: 'test', backend: backend.kind, pool: backend.pool, profiles: backend.profiles };
   const link = new ControlLink({
-    ...{ hostname: '127.0.0.1', port: control.agentPort, address: undefined, identity, tls },
-    ...{ convergence, snapshots, storage },
+    dials: [
+      dialControl({
+        hostname: '127.0.0.1',
+        port: control.agentPort,
+        address: undefined,
+        tls,
+        logger: silentLogger,
+      }),
+    ],
+    ...{ identity, convergence, snapshots, storage },
     ...surroundings,
   });
   link.start();

@@ -37,6 +37,30 @@ export class PoolSteps {
     });
   }
 
+  /** absent → detached, of a copy. `fill` as in {@link create}; only a volume that `isCopy` accepts may be there already. */
+  fetch(
+    datasetId: DatasetId,
+    signal: AbortSignal,
+    isCopy: (directory: string) => Promise<boolean>,
+    fill: (directory: string) => Promise<void>,
+  ): Promise<void> {
+    return this.explain('copy', datasetId, signal, async () => {
+      const place = await this.#pool.find(datasetId);
+      if (place.kind === 'detached' && (await isCopy(place.directory))) return await this.#pool.syncDetached();
+      if (place.kind !== 'absent') throw this.#inTheWay(datasetId);
+      const directory = await this.#pool.newDirectory(datasetId);
+      try {
+        await fill(directory);
+        signal.throwIfAborted();
+        if (!(await this.#pool.publish(directory, datasetId))) throw this.#inTheWay(datasetId);
+      } catch (error) {
+        // What cannot be removed now is removed by the next recover; the first failure matters more.
+        await this.#pool.removeTree(directory).catch(() => undefined);
+        throw error;
+      }
+    });
+  }
+
   /** detached → attached. */
   attach(datasetId: DatasetId, signal: AbortSignal): Promise<void> {
     return this.explain('attach', datasetId, signal, async () => {
@@ -99,6 +123,20 @@ export class PoolSteps {
     const place = await this.#pool.find(datasetId);
     if (place.kind === 'attached') return place.directory;
     throw this.#refusal(verb, datasetId, place);
+  }
+
+  /** The directory of a detached volume, for a step `verb` that needs one; refuses otherwise. */
+  async detachedDirectory(verb: string, datasetId: DatasetId): Promise<string> {
+    const place = await this.#pool.find(datasetId);
+    if (place.kind === 'detached') return place.directory;
+    throw this.#refusal(verb, datasetId, place);
+  }
+
+  #inTheWay(datasetId: DatasetId): BackendError {
+    return new BackendError(
+      'conflict',
+      `${this.#what('copy', datasetId)}: pool ${this.#pool.id} has a volume of that name already, which nobody knows; look at what is in it, and move it out of the pool`,
+    );
   }
 
   #refusal(verb: string, datasetId: DatasetId, place: VolumePlace): BackendError {

@@ -6,6 +6,7 @@ import { Type } from 'typebox';
 import { PATHS } from '../../api/paths.ts';
 import type { Clock } from '../../kit/clock.ts';
 import type { Logger } from '../../kit/logger.ts';
+import { admitOnly, mutualTls, type TlsMaterial } from '../../kit/tls-guard.ts';
 import type { ControlService } from '../control-service.ts';
 import { configurationRoutes } from './configuration-routes.ts';
 import { answerUnroutable, replyByContract } from './contract-replies.ts';
@@ -17,7 +18,6 @@ import { nodeRoutes } from './node-routes.ts';
 import { restoredRoutes } from './restored-routes.ts';
 import { snapshotRoutes } from './snapshot-routes.ts';
 import { stateRoutes } from './state-routes.ts';
-import { admitOnly, mutualTls, type TlsMaterial } from './tls-guard.ts';
 
 const LONGEST_BODY_BYTES = 2 ** 20;
 const REQUEST_TIMEOUT_MS = 30_000;

@@ -98,7 +98,7 @@ export const ProviderYml = Type.Object(
         {
           hostname: Type.String({
             minLength: 1,
-            description: 'Name or address of the control service.',
+            description: 'Name or address of the control service; of several, with commas between them.',
             default: 'as in agent.yml',
           }),
           'rest-port': Type.Optional(

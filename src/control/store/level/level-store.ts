@@ -1,9 +1,12 @@
+import { join } from 'node:path';
 import { errorText } from '../../../kit/coded-error.ts';
 import type { Logger } from '../../../kit/logger.ts';
 import { type ChangeText, changeText } from '../change-text.ts';
 import { type Json, type Store, type StoreChange, StoreError } from '../store.ts';
 import type { Contents } from './contents.ts';
 import { type Database, ENTRY_PREFIX, HEAD_KEY } from './database.ts';
+import { ENTRIES } from './layout.ts';
+import { LogNames } from './log-names.ts';
 import { refused } from './refusals.ts';
 import { headText } from './store-head.ts';
 import type { Witness } from './witness.ts';
@@ -30,6 +33,7 @@ export class LevelStore implements Store {
   readonly clusterId: string;
   readonly #parts: Omit<LevelStoreParts, 'contents'>;
   readonly #sum: Contents['sum'];
+  readonly #logs: LogNames;
   #atOpen: ReadonlyMap<string, Json> | undefined;
   #revision: number;
   #waiting: Waiting[] = [];
@@ -41,6 +45,7 @@ export class LevelStore implements Store {
     this.clusterId = contents.head.clusterId;
     this.#parts = parts;
     this.#sum = contents.sum;
+    this.#logs = new LogNames(join(parts.directory, ENTRIES));
     this.#atOpen = contents.values;
     this.#revision = contents.head.revision;
   }
@@ -118,6 +123,7 @@ export class LevelStore implements Store {
     const head = headText({ clusterId: this.clusterId, revision, entries, sum });
     operations.push({ type: 'put', key: HEAD_KEY, value: head });
     await this.#parts.database.batch(operations, { sync: true });
+    await this.#logs.makeDurable();
     this.#parts.witness.acknowledge(revision);
     this.#revision = revision;
   }

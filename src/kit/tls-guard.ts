@@ -1,5 +1,5 @@
 import type { PeerCertificate, Server, TLSSocket } from 'node:tls';
-import type { Logger } from '../../kit/logger.ts';
+import type { Logger } from './logger.ts';
 
 /** A peer has this long for its handshake, milliseconds. */
 const HANDSHAKE_TIMEOUT_MS = 10_000;
