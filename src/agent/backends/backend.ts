@@ -112,6 +112,11 @@ export interface Backend {
    * one. Absent where nodes cannot have each other's volumes.
    */
   seize?(datasetId: DatasetId, from: readonly string[], signal: AbortSignal): Promise<void>;
+  /**
+   * Cuts a node off from the storage, so that nothing it sends is written any more, for as long as it could have anything to send.
+   * Its own mounts fail from then on. `seize` does it by itself. Absent where the engine cannot.
+   */
+  fence?(instance: string): Promise<void>;
   /** attached → mounted at the node's mount root. */
   mount(datasetId: DatasetId, signal: AbortSignal): Promise<void>;
   /**

@@ -9,9 +9,12 @@ import type { PoolLayout, VolumePlace } from './pool-layout.ts';
  */
 export class PoolSteps {
   readonly #pool: PoolLayout;
+  /** Makes sure that the pool can be reached, before each step. */
+  readonly #ready: () => Promise<void>;
 
-  constructor(pool: PoolLayout) {
+  constructor(pool: PoolLayout, ready: () => Promise<void> = async () => undefined) {
     this.#pool = pool;
+    this.#ready = ready;
   }
 
   /** absent → detached. `fill` gets an empty directory and must leave in it only what is durable. */
@@ -157,6 +160,7 @@ export class PoolSteps {
   explain<T>(verb: string, datasetId: DatasetId, signal: AbortSignal | null, step: () => Promise<T>): Promise<T> {
     return explainFailure(this.#what(verb, datasetId), signal, async () => {
       signal?.throwIfAborted();
+      await this.#ready();
       return await step();
     });
   }
@@ -166,7 +170,10 @@ export class PoolSteps {
     return explainFailure(
       `cannot ${verb} the volumes of node ${this.#pool.instance} in pool ${this.#pool.id}`,
       null,
-      step,
+      async () => {
+        await this.#ready();
+        return await step();
+      },
     );
   }
 
