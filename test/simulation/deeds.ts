@@ -22,13 +22,14 @@ const WEIGHTS = {
   snapshot: 3,
   removeSnapshot: 2,
   clone: 2,
-  use: 4,
+  task: 12,
   killAgent: 5,
   powerOff: 3,
   cut: 6,
   reset: 3,
   killControl: 3,
   failing: 2,
+  jump: 1,
 } as const;
 /** What may happen. */
 export type DeedKind = keyof typeof WEIGHTS;

@@ -6,6 +6,7 @@ import { SimEngine, type Violation } from './sim-engine.ts';
 import { nodeId, uuid } from './sim-ids.ts';
 import { Link } from './sim-network.ts';
 import { SimNode } from './sim-node.ts';
+import { SimTasks, type Written } from './sim-tasks.ts';
 import { Trace } from './trace.ts';
 
 /** Three nodes that share a pool, and one with a pool of its own. */
@@ -27,6 +28,9 @@ export class SimCluster {
   /** What was answered with 2xx. */
   readonly acknowledged = { made: new Set<string>(), deleted: new Set<string>() };
   readonly failing = new Map<NodeId, number>();
+  /** Datasets that users made, so far. */
+  made = 0;
+  readonly written: Written = new Map();
   readonly violations: Violation[] = [];
   /** How often what happened. */
   readonly counts = new Map<string, number>();
@@ -45,9 +49,17 @@ export class SimCluster {
       const id = nodeId(i);
       const link = this.links[i];
       if (link === undefined) throw new Error('no link');
+      const tasks = new SimTasks(this.clock, this.engine, id, {
+        count: (what) => this.count(what),
+        began: (dataset) => {
+          if (!this.datasetIds.includes(dataset)) this.datasetIds.push(dataset);
+        },
+        written: this.written,
+      });
       return new SimNode({
         ...{ engine: this.engine, node: id, pool, random: random(20 + i), clock: this.clock, link, newUuid },
-        accept: (end) => this.control.accept(id, end),
+        ...{ control: this.control, tasks },
+        deleting: (dataset) => this.deletions.add(dataset),
         isOff: (other) => this.nodes.find((node) => node.id === other)?.isOn === false,
         failureRate: () => this.failing.get(id) ?? USUAL_FAILURE_RATE,
         violated: (violation) => this.violations.push(violation),
@@ -73,7 +85,6 @@ export class SimCluster {
     for (const link of this.links) link.heal();
     this.control.start();
     for (const node of this.nodes) {
-      node.users.clear();
       node.start();
     }
   }

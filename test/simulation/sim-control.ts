@@ -17,6 +17,7 @@ export class SimControl {
   #service: ControlService | undefined;
   #connections = new Map<NodeId, AgentConnection>();
   readonly #ends = new Set<End>();
+  readonly #mourners = new Set<() => void>();
 
   constructor(clock: SimClock, random: Random, newUuid: () => string) {
     this.#clock = clock;
@@ -54,6 +55,19 @@ export class SimControl {
       else end.machineDied();
     }
     this.#ends.clear();
+    if (how === 'killed') for (const mourner of this.#mourners) mourner();
+    this.#mourners.clear();
+  }
+
+  /** Its wall clock is set. */
+  jumpWall(byMs: number): void {
+    this.#process?.jumpWall(byMs);
+  }
+
+  /** Calls `then` when the process is killed, but not when its machine goes off. The returned function forgets it. */
+  onDeath(then: () => void): () => void {
+    this.#mourners.add(then);
+    return () => this.#mourners.delete(then);
   }
 
   /** Takes an agent's connection, unless nobody listens. */
