@@ -13,6 +13,14 @@ import { Trace } from './trace.ts';
 const POOLS = ['shared', 'shared', 'shared', 'own'];
 const USUAL_FAILURE_RATE = 0.01;
 
+/** How a cluster is simulated beside what follows from its seed. */
+export interface SimOptions {
+  /** Whether the trace keeps all lines, and not only the last. */
+  readonly keepsAll?: boolean;
+  /** Whether the control service's disk says that it has what it has not: then rules get broken. */
+  readonly diskLies?: boolean;
+}
+
 /** A control service and nodes in one process and thread, in which everything follows from a seed. */
 export class SimCluster {
   readonly clock = new SimClock();
@@ -35,7 +43,7 @@ export class SimCluster {
   /** How often what happened. */
   readonly counts = new Map<string, number>();
 
-  constructor(seed: number, keepsAll: boolean) {
+  constructor(seed: number, { keepsAll = false, diskLies = false }: SimOptions) {
     // Each has numbers of its own, so that what happens to one changes little elsewhere.
     const random = (part: number): Random => new Random(Math.imul(seed, 31) + part * 7919);
     this.trace = new Trace(() => this.clock.nowMs, keepsAll);
@@ -43,7 +51,7 @@ export class SimCluster {
     let uuids = 0;
     const newUuid = (): string => uuid('b', (uuids += 1));
     const note = (text: string): void => this.trace.note(text);
-    this.control = new SimControl(this.clock, random(2), newUuid);
+    this.control = new SimControl(this.clock, random(2), newUuid, diskLies);
     this.links = POOLS.map((_, i) => new Link(this.clock, random(10 + i), (text) => note(`${i} ${text}`)));
     this.nodes = POOLS.map((pool, i) => {
       const id = nodeId(i);

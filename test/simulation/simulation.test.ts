@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { shrink } from './shrink.ts';
 import { type Outcome, simulate } from './simulate.ts';
 
 const FIXED_SEED = 1;
@@ -19,6 +20,21 @@ describe('a whole cluster in simulated time', () => {
     expect(again.hash).toBe(once.hash);
     expect(again.steps).toBe(once.steps);
     expect(other.hash).not.toBe(once.hash);
+  });
+
+  it('finds a disk that lies, with few of the deeds, and finds it again from them', { timeout: 120_000 }, async () => {
+    const lying = { diskLies: true };
+    let failed: Outcome | undefined;
+    for (let seed = FIXED_SEED; failed?.broken === undefined && seed < FIXED_SEED + 50; seed += 1) {
+      failed = await simulate(seed, undefined, lying);
+    }
+    if (failed?.broken === undefined) throw new Error('nothing was found');
+    const shrunk = await shrink(failed, lying);
+    expect(shrunk.deeds.length).toBeLessThan(10);
+    const again = await simulate(shrunk.seed, shrunk.deeds, lying);
+    expect(again.broken).toBe(shrunk.broken);
+    expect(again.hash).toBe(shrunk.hash);
+    expect((await simulate(shrunk.seed, shrunk.deeds)).broken).toBeUndefined();
   });
 
   it(`breaks no rule and converges in ${RUNS} runs from a fresh seed`, { timeout: 300_000 }, async () => {
