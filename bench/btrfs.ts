@@ -5,12 +5,15 @@ import { join } from 'node:path';
 import { openBackend } from '../src/agent/backends/open-backend.ts';
 import { teardownNode } from '../src/agent/backends/teardown.ts';
 import { newDatasetId } from '../src/kit/ids.ts';
+import { copyFigures } from './btrfs-copies.ts';
 import { btrfsShellSteps } from './btrfs-shell-steps.ts';
 import { compared, figuresTable, median, rounded, timed } from './figures.ts';
 import { benchOptions } from './options.ts';
 
 const SIZE_BYTES = 2 ** 30;
 const TIMEOUT_MS = 120_000;
+/** Each takes seconds. */
+const MOST_COPIES = 5;
 
 /** How long the steps of the btrfs backend take, against the bare commands in the same pool. Needs root and btrfs-progs. */
 export async function btrfs(args: readonly string[]): Promise<void> {
@@ -58,6 +61,7 @@ export async function btrfs(args: readonly string[]): Promise<void> {
       attach: compared(times.attach, times.attachShell),
       release: { ours_ms: rounded(median(times.release)) },
       destroy: { ours_ms: rounded(median(times.destroy)) },
+      copy: await copyFigures(directory, Math.min(rounds, MOST_COPIES)),
     };
     process.stdout.write(
       json

@@ -1,7 +1,8 @@
 import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
-import { parseDocument } from 'yaml';
-import { CodedError } from '../kit/coded-error.ts';
+import { CodedError, errorText } from '../kit/coded-error.ts';
+import { splitHosts } from '../kit/host-names.ts';
+import { yamlValue } from '../kit/yaml-value.ts';
 import { type IsolatorConfig, IsolatorSection, readIsolatorSection } from './isolator-section.ts';
 
 const PORT = { minimum: 1, maximum: 65_535 };
@@ -16,7 +17,10 @@ const PathSetting = (
 export const AgentYml = Type.Object({
   version: Type.Literal(1, { description: 'Of the format: 1.' }),
   'control-service': Type.Object({
-    hostname: Type.String({ minLength: 1, description: 'Name or address of the control service.' }),
+    hostname: Type.String({
+      minLength: 1,
+      description: 'Name or address of the control service; of several, with commas between them.',
+    }),
     port: Type.Optional(Type.Integer({ ...PORT, description: 'Its port for agents.', default: 4524 })),
     'rest-port': Type.Optional(Type.Integer({ ...PORT, description: 'Its REST API.', default: 4523 })),
   }),
@@ -65,6 +69,16 @@ export const AgentYml = Type.Object({
             default: 'as the machine chooses',
           }),
         ),
+        'copy-port': Type.Optional(
+          Type.Integer({
+            minimum: 0,
+            maximum: 65_535,
+            description:
+              'Where other nodes fetch copies of volumes that move to their pool, with the certificates of nodes; 0 for any that is ' +
+              'free. On `node.address`, or on all addresses. Only with the btrfs backend.',
+            default: 4525,
+          }),
+        ),
         'shared-machine': Type.Optional(
           Type.Boolean({
             description: 'Several agents run on this machine: each gets an era of its own.',
@@ -92,7 +106,7 @@ const DOCKER_SOCKETS = ['/run/docker/plugins/flocker.sock', '/run/docker/plugins
 
 /** What an agent is told by its `agent.yml`. */
 export interface AgentConfig {
-  readonly control: { readonly hostname: string; readonly agentPort: number; readonly restPort: number };
+  readonly control: { readonly hostnames: readonly string[]; readonly agentPort: number; readonly restPort: number };
   /** The backend's section, or undefined for an agent that only serves volumes of a foreign Flocker. */
   readonly dataset: Readonly<Record<string, unknown>> | undefined;
   /** Volumes are mounted at `<mountRoot>/<dataset id>`. */
@@ -115,6 +129,8 @@ export interface AgentConfig {
   readonly allowOverwrite: boolean;
   /** Source address of the connection to the control service, and with it the node's `host`. */
   readonly address: string | undefined;
+  /** Where other nodes fetch copies of volumes; 0 for any port that is free. */
+  readonly copyPort: number;
   /** Several agents run on this machine: the era is made of the boot id and the node's UUID. */
   readonly sharedMachine: boolean;
   /** Time between two looks at how full pool and volumes are, when nothing happens here; milliseconds. */
@@ -136,10 +152,12 @@ class AgentConfigError extends CodedError<'bad_agent_yml'> {
 
 /** Reads the text of an `agent.yml`. Throws {@link AgentConfigError} with the place of the fault. */
 export function parseAgentConfig(text: string, path: string): AgentConfig {
-  const document = parseDocument(text);
-  const [fault] = document.errors;
-  if (fault !== undefined) throw new AgentConfigError('bad_agent_yml', `${path}: ${fault.message}`);
-  const parsed: unknown = document.toJS();
+  let parsed: unknown;
+  try {
+    parsed = yamlValue(text);
+  } catch (error) {
+    throw new AgentConfigError('bad_agent_yml', `${path}: ${errorText(error)}`, { cause: error });
+  }
   if (!agentYml.Check(parsed)) {
     const faults = agentYml.Errors(parsed).map(({ instancePath, message }) => `${instancePath || '/'} ${message}`);
     throw new AgentConfigError('bad_agent_yml', `${path}: ${faults.join('; ')}`);
@@ -149,7 +167,7 @@ export function parseAgentConfig(text: string, path: string): AgentConfig {
   const statePath = file.node?.['state-path'] ?? '/var/lib/flocker/agent';
   return {
     control: {
-      hostname: file['control-service'].hostname,
+      hostnames: splitHosts(file['control-service'].hostname),
       agentPort: file['control-service'].port ?? 4524,
       restPort: file['control-service']['rest-port'] ?? 4523,
     },
@@ -168,6 +186,7 @@ export function parseAgentConfig(text: string, path: string): AgentConfig {
       file.node?.['csi-socket'] === false ? undefined : (file.node?.['csi-socket'] ?? '/run/flocker/csi.sock'),
     allowOverwrite: file.node?.['dvdcli-overwritefs'] ?? false,
     address: file.node?.address,
+    copyPort: file.node?.['copy-port'] ?? 4525,
     sharedMachine: file.node?.['shared-machine'] ?? false,
     storagePaceMs: 1000 * (file.node?.['storage-report-seconds'] ?? 60),
   };

@@ -1,6 +1,7 @@
 import { type ClientOptions, WebSocket } from 'ws';
 import { AGENT_CHANNEL_PATH, LONGEST_MESSAGE_BYTES } from '../api/agent-channel.ts';
 import { frameText } from '../kit/frame-text.ts';
+import { hostInUrl } from '../kit/host-names.ts';
 import type { Logger } from '../kit/logger.ts';
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -39,7 +40,7 @@ export interface ControlAddress {
 
 /** Connects by WebSocket over mutual TLS. */
 export function dialControl({ hostname, port, tls, address, logger }: ControlAddress): DialControl {
-  const host = hostname.includes(':') ? `[${hostname}]` : hostname;
+  const host = hostInUrl(hostname);
   // ws hands the options of TLS on; its types leave out the server name.
   const options: ClientOptions & { servername: string } = {
     ...tls,

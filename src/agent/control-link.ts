@@ -7,18 +7,22 @@ import {
   type SnapshotReport,
   type StorageReport,
 } from '../api/agent-channel.ts';
+import type { CopyReport } from '../api/copy-channel.ts';
 import { type BackoffPolicy, backoffMs } from '../kit/backoff.ts';
 import type { Clock } from '../kit/clock.ts';
 import { errorText } from '../kit/coded-error.ts';
 import type { Logger } from '../kit/logger.ts';
 import type { ControlChannel, DialControl } from './control-channel.ts';
 import type { Convergence } from './convergence.ts';
+import type { CopyConvergence } from './copies/copy-convergence.ts';
 import type { SnapshotConvergence } from './snapshot-convergence.ts';
 import type { StorageWatch } from './storage-watch.ts';
 
 const RECONNECT: BackoffPolicy = { firstMs: 200, factor: 2, longestMs: 10_000 };
 /** Both directions are pinged this often, and a silent peer is given up after twice that (contract 3.4). */
 const PING_MS = 30_000;
+/** The same where another control service may have taken over from one that is halted or cut off. */
+const PING_ONE_OF_MANY_MS = 2_000;
 const FIRST_ORDERS_TIMEOUT_MS = 5_000;
 
 const message = Compile(ControlMessage);
@@ -33,12 +37,15 @@ interface AgentIdentity {
 }
 
 export interface ControlLinkOptions {
-  readonly dial: DialControl;
+  /** To each control service of the cluster, of which one at a time takes agents. */
+  readonly dials: readonly DialControl[];
   readonly identity: AgentIdentity;
   readonly convergence: Convergence;
   /** Told of connections, so that each gets the figures of the storage. */
   readonly storage?: Pick<StorageWatch, 'connected' | 'disconnected'>;
   readonly snapshots: SnapshotConvergence;
+  /** Absent where volumes cannot be copied into other pools. */
+  readonly copies?: { readonly convergence: CopyConvergence; readonly port: number };
   /** Gives up everything this node has: it was declared dead. Without it such a node stays out. */
   readonly relinquish?: () => Promise<void>;
   readonly clock: Clock;
@@ -51,7 +58,10 @@ export class ControlLink {
   readonly #options: ControlLinkOptions;
   #channel: ControlChannel | undefined;
   #cancelTimer: () => void = () => undefined;
+  /** Rounds over all hosts since the last connection. */
   #attempt = 0;
+  /** Of the host that is tried. */
+  #turn = 0;
   #heard = true;
   #hasOrders = false;
   #closed = false;
@@ -89,7 +99,9 @@ export class ControlLink {
   }
 
   start(): void {
-    this.#channel = this.#options.dial({
+    const dial = this.#options.dials[this.#turn];
+    if (dial === undefined) throw new Error('there is no control service to connect to');
+    this.#channel = dial({
       opened: (host) => {
         this.#host = host;
         this.#opened();
@@ -124,6 +136,11 @@ export class ControlLink {
     if (this.#hasOrders) this.#send({ kind: 'snapshotReport', reports: [report] });
   }
 
+  /** The same of copies. */
+  reportCopy(report: CopyReport): void {
+    if (this.#hasOrders) this.#send({ kind: 'copyReport', reports: [report] });
+  }
+
   close(): void {
     this.#closed = true;
     this.#cancelTimer();
@@ -145,6 +162,7 @@ export class ControlLink {
       pool,
       profiles: [...profiles],
       has: convergence.has(),
+      ...(this.#options.copies === undefined ? {} : { copies: { port: this.#options.copies.port } }),
       ...(this.#mayAcknowledge && this.#declaration !== undefined ? { acknowledges: this.#declaration } : {}),
     });
   }
@@ -173,6 +191,10 @@ export class ControlLink {
       snapshots.takeOrders(parsed.orders, parsed.withdrawn);
       return;
     }
+    if (parsed.kind === 'copyOrders') {
+      this.#options.copies?.convergence.takeOrders(parsed.orders, parsed.withdrawn, parsed.full);
+      return;
+    }
     if (parsed.full) {
       this.#attempt = 0;
       this.#hasOrders = true;
@@ -190,6 +212,7 @@ export class ControlLink {
     this.#options.convergence.forgetOrders();
     this.#options.storage?.disconnected();
     this.#options.snapshots.forgetOrders();
+    this.#options.copies?.convergence.forgetOrders();
     this.#cancelTimer();
     if (!this.#closed) void this.#comeBack();
   }
@@ -209,6 +232,11 @@ export class ControlLink {
       }
     }
     if (this.#closed) return;
+    this.#turn = (this.#turn + 1) % this.#options.dials.length;
+    if (this.#turn !== 0) {
+      this.start();
+      return;
+    }
     const delayMs = backoffMs(RECONNECT, this.#attempt, this.#options.random);
     this.#attempt += 1;
     this.#cancelTimer = this.#options.clock.timer(delayMs, () => this.start());
@@ -216,7 +244,8 @@ export class ControlLink {
 
   #keepAlive(): void {
     this.#cancelTimer();
-    this.#cancelTimer = this.#options.clock.timer(PING_MS, () => {
+    const pingMs = this.#options.dials.length > 1 ? PING_ONE_OF_MANY_MS : PING_MS;
+    this.#cancelTimer = this.#options.clock.timer(pingMs, () => {
       if (!this.#heard) {
         this.#channel?.terminate();
         return;

@@ -3,12 +3,15 @@ import { withDeadline } from '../kit/deadline.ts';
 import type { DatasetId } from '../kit/ids.ts';
 import { type Backend, BackendError } from './backends/backend.ts';
 import type { Convergence } from './convergence.ts';
+import type { CopyConvergence } from './copies/copy-convergence.ts';
 
 const TIMEOUT_MS = 120_000;
 
 export interface RelinquishWorld {
   readonly backend: Backend;
   readonly convergence: Convergence;
+  /** Absent where volumes cannot be copied into other pools. */
+  readonly copies?: Pick<CopyConvergence, 'halt'>;
   /** Who on this node uses a dataset, in words, or undefined. */
   readonly usedBy: (id: DatasetId) => string | undefined;
   readonly clock: Clock;
@@ -19,9 +22,10 @@ export interface RelinquishWorld {
  * another node took meanwhile was at rest, or could not be taken. Fails with `volume_in_use` while something here uses a volume:
  * then nobody else can have it either, and the node stays out.
  */
-export async function relinquish({ backend, convergence, usedBy, clock }: RelinquishWorld): Promise<void> {
+export async function relinquish({ backend, convergence, copies, usedBy, clock }: RelinquishWorld): Promise<void> {
   await withDeadline(clock, TIMEOUT_MS, 'giving up all volumes', undefined, async (signal) => {
     await convergence.idle();
+    await copies?.halt();
     for (const [id, state] of await backend.listHere()) {
       const user = usedBy(id);
       if (user !== undefined) {

@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { PROBLEM_CODES } from '../model/volume-state.ts';
+import { CopyOrder, CopyReport } from './copy-channel.ts';
 import { UuidField } from './fields.ts';
 
 /**
@@ -11,7 +12,7 @@ import { UuidField } from './fields.ts';
  * 3. Then `orders` as things change, and `report`s as they are done. A report carries the number of the order it was made
  *    under, so that a confirmation of an older order is never taken for one of the present order.
  * 4. `storage`, once after the first orders and then as figures change. It confirms nothing.
- *    `snapshotOrders` and `snapshotReport` are the same of snapshots.
+ *    `snapshotOrders` and `snapshotReport` are the same of snapshots, `copyOrders` and `copyReport` of copies.
  */
 export const AGENT_CHANNEL_PATH = '/v1/agent';
 export const AGENT_PROTOCOL = 1;
@@ -61,6 +62,8 @@ export const Hello = Type.Object({
    * any more and looked anew at what is.
    */
   acknowledges: Type.Optional(UuidField),
+  /** Where other nodes fetch copies of volumes of this node's pool; absent where volumes cannot be copied. */
+  copies: Type.Optional(Type.Object({ port: Type.Integer({ minimum: 1, maximum: 65_535 }) })),
 });
 export type Hello = Static<typeof Hello>;
 
@@ -117,6 +120,7 @@ export const AgentMessage = Type.Union([
   Type.Object({ kind: Type.Literal('report'), reports: Type.Array(Report) }),
   StorageReport,
   Type.Object({ kind: Type.Literal('snapshotReport'), reports: Type.Array(SnapshotReport) }),
+  Type.Object({ kind: Type.Literal('copyReport'), reports: Type.Array(CopyReport) }),
 ]);
 export type AgentMessage = Static<typeof AgentMessage>;
 
@@ -171,6 +175,13 @@ export const ControlMessage = Type.Union([
   Type.Object({
     kind: Type.Literal('snapshotOrders'),
     orders: Type.Array(SnapshotOrder),
+    withdrawn: Type.Array(UuidField),
+  }),
+  /** After the full orders with all there are, `full: true`, also when there are none; then as they change. */
+  Type.Object({
+    kind: Type.Literal('copyOrders'),
+    full: Type.Boolean(),
+    orders: Type.Array(CopyOrder),
     withdrawn: Type.Array(UuidField),
   }),
   Type.Object({

@@ -57,6 +57,17 @@ export const DatasetInspection = Type.Object({
       description: 'Why it is mounted with less than its maximum_size; absent when it is not',
     }),
   ),
+  copy: Type.Optional(
+    Type.Object(
+      {
+        from: Type.String(),
+        to: Type.String(),
+        bytes: Type.Integer(),
+        total: Type.Union([Type.Integer(), Type.Null()]),
+      },
+      { description: 'A copy into the pool of its primary: nodes, bytes that came, bytes that the volume takes' },
+    ),
+  ),
   problem: Type.Union([ProblemView, Type.Null()], { description: 'Never null while status is pending' }),
 });
 export type DatasetInspection = Static<typeof DatasetInspection>;

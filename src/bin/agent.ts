@@ -7,6 +7,9 @@ import { growsMounted } from '../agent/capabilities.ts';
 import { dialControl } from '../agent/control-channel.ts';
 import { ControlLink } from '../agent/control-link.ts';
 import { Convergence } from '../agent/convergence.ts';
+import { CopyConvergence } from '../agent/copies/copy-convergence.ts';
+import { type CopyListener, giveCopies } from '../agent/copies/give-copies.ts';
+import { openCopy } from '../agent/copies/open-copy.ts';
 import { readBootId, readEra } from '../agent/era.ts';
 import { BindTargets } from '../agent/host/bind-targets.ts';
 import { BlockTargets } from '../agent/host/block-targets.ts';
@@ -25,6 +28,7 @@ import { ProcessTable } from '../frontends/local/process-table.ts';
 import { serveLocal } from '../frontends/local/serve-local.ts';
 import { resourceProviderCalls } from '../frontends/resource-provider/node-calls.ts';
 import { CodedError } from '../kit/coded-error.ts';
+import { httpsUrls } from '../kit/host-names.ts';
 import { type NodeId, parseDatasetId } from '../kit/ids.ts';
 import { certificateIdentity, loadCredentials } from '../tls/credentials.ts';
 import { installedPaths } from '../tls/file-names.ts';
@@ -45,9 +49,9 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
   const userTls = await loadCredentials(installedPaths(certificates, 'plugin'), clock);
   const nodeId = nodeIn(nodeTls.cert, configPath);
 
-  const { hostname, restPort } = config.control;
+  const { hostnames, restPort } = config.control;
   const client = connectFlocker({
-    urls: [`https://${bracketed(hostname)}:${restPort}`],
+    urls: httpsUrls(hostnames, restPort),
     tls: userTls,
     clock,
     random,
@@ -102,7 +106,8 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
       await docker.close();
       await csi.close();
       storage?.link.close();
-      const steps = Promise.all([storage?.convergence.idle(), storage?.snapshots.idle()]);
+      await storage?.copyListener?.close();
+      const steps = Promise.all([storage?.convergence.idle(), storage?.snapshots.idle(), storage?.copies?.halt()]);
       await Promise.race([
         steps,
         new Promise<void>((resolve) => {
@@ -118,6 +123,8 @@ export async function startAgent(configPath: string, world: DaemonWorld): Promis
 interface Storage {
   readonly convergence: Convergence;
   readonly snapshots: SnapshotConvergence;
+  readonly copies: CopyConvergence | undefined;
+  readonly copyListener: CopyListener | undefined;
   readonly link: ControlLink;
   readonly profiles: readonly string[];
   readonly pool: string;
@@ -154,18 +161,36 @@ async function startStorage(
     ...{ backend, clock, random, logger, between: (id, work) => convergence.between(id, work) },
     report: (report) => link.reportSnapshot(report),
   });
+  const copies =
+    backend.copies === undefined
+      ? undefined
+      : new CopyConvergence({
+          ...{ backend, clock, random, logger, between: (id, work) => convergence.between(id, work) },
+          open: (wanted) => openCopy({ ...wanted, tls }),
+          report: (report) => link.reportCopy(report),
+        });
   await convergence.start();
+  const copyListener =
+    copies === undefined
+      ? undefined
+      : await giveCopies({
+          ...{ tls, host: config.address, port: config.copyPort, logger },
+          give: (id, copy, to) => copies.give(id, copy, to),
+        });
   const era = await readEra(nodeId, config.sharedMachine);
   const { kind, pool, profiles } = backend;
-  const link = new ControlLink({
-    dial: dialControl({
-      ...{ hostname: config.control.hostname, port: config.control.agentPort, address: config.address, tls, logger },
-    }),
+  const link: ControlLink = new ControlLink({
+    dials: config.control.hostnames.map((hostname) =>
+      dialControl({ hostname, port: config.control.agentPort, address: config.address, tls, logger }),
+    ),
     identity: { era, version, backend: kind, pool, profiles },
     ...{ convergence, snapshots, storage: watch, clock, random, logger },
-    relinquish: () => relinquish({ backend, convergence, usedBy, clock }),
+    ...(copies === undefined || copyListener === undefined
+      ? {}
+      : { copies: { convergence: copies, port: copyListener.port } }),
+    relinquish: () => relinquish({ backend, convergence, usedBy, clock, ...(copies === undefined ? {} : { copies }) }),
   });
-  return { convergence, snapshots, link, profiles, pool };
+  return { convergence, snapshots, copies, copyListener, link, profiles, pool };
 }
 
 function nodeIn(certificate: string, configPath: string): NodeId {
@@ -175,8 +200,4 @@ function nodeIn(certificate: string, configPath: string): NodeId {
     'bad_certificate',
     `node.crt beside ${configPath} is no node certificate: make one with "flocker-ca create-node-certificate".`,
   );
-}
-
-function bracketed(hostname: string): string {
-  return hostname.includes(':') ? `[${hostname}]` : hostname;
 }

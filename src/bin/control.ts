@@ -1,16 +1,19 @@
-import { access, mkdir } from 'node:fs/promises';
+import { access, mkdir, readFile } from 'node:fs/promises';
+import { hostname as machineName } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { serveAgents } from '../control/agent-server.ts';
 import { ControlService } from '../control/control-service.ts';
 import { serveRest } from '../control/rest/rest-server.ts';
 import { openLevelStore } from '../control/store/level/open-level-store.ts';
+import type { Store } from '../control/store/store.ts';
 import { CodedError } from '../kit/coded-error.ts';
 import type { Logger } from '../kit/logger.ts';
 import { loadCredentials } from '../tls/credentials.ts';
 import { installedPaths } from '../tls/file-names.ts';
 import type { Daemon, DaemonWorld } from './daemon.ts';
 import type { Endpoint } from './endpoint.ts';
+import { type EtcdOptions, readEtcdOptions } from './etcd-options.ts';
 
 /** Options of `flocker control`, with the original's meanings (contract 6.3). */
 export interface ControlOptions {
@@ -20,6 +23,8 @@ export interface ControlOptions {
   readonly agents: Endpoint;
   /** Start although the store misses acknowledged commits. */
   readonly acceptLoss: boolean;
+  /** Undefined: in a directory of the data path. */
+  readonly etcd: EtcdOptions | undefined;
 }
 
 /** Name of the file in which the original keeps its configuration (contract 4). */
@@ -29,14 +34,10 @@ const ORIGINAL_CONFIGURATION = 'current_configuration.json';
 export async function startControl(options: ControlOptions, world: DaemonWorld): Promise<Daemon> {
   const { clock, logger, newUuid, fatal } = world;
   const tls = await loadCredentials(installedPaths(options.certificatesDirectory, 'control-service'), clock);
-  await mkdir(options.dataPath, { recursive: true, mode: 0o700 });
-  await refuseOriginal(options.dataPath);
-  const directory = join(options.dataPath, 'store');
-  const store = await openLevelStore({
-    ...{ directory, newUuid, logger, acceptLoss: options.acceptLoss, wallMs: clock.wallMs() },
-  });
+  const store =
+    options.etcd === undefined ? await openLocal(options, world) : await openShared(options, options.etcd, world);
   const service = new ControlService({ store, entries: store.entries(), clock, newUuid, logger, onFatal: fatal });
-  const shared = { service, tls, clock, logger };
+  const shared = { service, tls, clock, logger, mostConnections: await connectionsEach() };
   const agents = await serveAgents({ ...shared, ...options.agents });
   const rest = await serveRest({ ...shared, ...options.rest, ...(await builtDashboard(logger)) });
   logger.info({ cluster: store.clusterId, restPort: rest.port, agentPort: agents.port }, 'control service listens');
@@ -46,6 +47,37 @@ export async function startControl(options: ControlOptions, world: DaemonWorld):
       await service.close();
     },
   };
+}
+
+async function openLocal(
+  { dataPath, acceptLoss }: ControlOptions,
+  { clock, logger, newUuid }: DaemonWorld,
+): Promise<Store> {
+  await mkdir(dataPath, { recursive: true, mode: 0o700 });
+  await refuseOriginal(dataPath);
+  const directory = join(dataPath, 'store');
+  return await openLevelStore({ directory, newUuid, logger, acceptLoss, wallMs: clock.wallMs() });
+}
+
+/** Stands by until this control service leads; once it no longer does, the process ends, to be started again and stand by. */
+async function openShared({ rest }: ControlOptions, etcd: EtcdOptions, world: DaemonWorld): Promise<Store> {
+  const { clock, logger, newUuid, fatal } = world;
+  const { openEtcdStore } = await import('../control/store/etcd/open-etcd-store.ts');
+  return await openEtcdStore({
+    ...(await readEtcdOptions(etcd)),
+    ...{ name: JSON.stringify({ host: machineName(), port: rest.port, pid: process.pid }), clock, newUuid, logger },
+    ...{ onLost: fatal, signal: new AbortController().signal },
+  });
+}
+
+/** Descriptors that are kept from connections, for the store and the logs. */
+const KEPT_DESCRIPTORS = 256;
+
+/** How many connections each of the two listeners may have, of the descriptors that this process may open (proc(5)). */
+async function connectionsEach(): Promise<number> {
+  const limits = await readFile('/proc/self/limits', 'utf8');
+  const most = Number(/^Max open files +(\d+) /m.exec(limits)?.[1] ?? 1024);
+  return Math.max(64, Math.floor((most - KEPT_DESCRIPTORS) / 2));
 }
 
 /** It is built beside the programs; a build without it is complete but for that. */

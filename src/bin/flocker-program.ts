@@ -8,6 +8,7 @@ import { caEnvironment } from './ca-environment.ts';
 import { runDaemon } from './daemon.ts';
 import { doctorEnvironment } from './doctor-environment.ts';
 import { type Endpoint, parseEndpoint } from './endpoint.ts';
+import { type EtcdFlags, etcdOptions, withEtcdFlags } from './etcd-options.ts';
 import { providerCommand } from './provider-command.ts';
 import { runCommand } from './run-command.ts';
 import { storeCommand } from './store-command.ts';
@@ -23,8 +24,7 @@ export function flockerProgram(): Command {
     .version(version)
     .showHelpAfterError();
 
-  program
-    .command('control')
+  withEtcdFlags(program.command('control'))
     .description('Run the control service: REST API for users, orders for node agents.')
     .option('-d, --data-path <directory>', 'where the configuration is kept', '/var/lib/flocker')
     .option('-p, --port <endpoint>', 'of the REST API: 4523, tcp:4523 or tcp:4523:interface=ADDRESS', 'tcp:4523')
@@ -50,6 +50,7 @@ export function flockerProgram(): Command {
             rest: endpoint(options.port),
             agents: endpoint(options.agentPort),
             acceptLoss: options.acceptLoss,
+            etcd: etcdOptions(options),
           },
           world,
         );
@@ -78,12 +79,14 @@ export function flockerProgram(): Command {
         ...CLUSTER_BACKENDS,
       ]),
     )
-    .action(async (options: { nodes?: number; dir: string; backend?: ClusterBackend }) => {
+    .option('--pool-per-node', 'each node has a pool of its own, and volumes are copied when they move (btrfs)')
+    .action(async (options: { nodes?: number; dir: string; backend?: ClusterBackend; poolPerNode?: true }) => {
       const { runUp } = await import('./up.ts');
       process.exitCode = await runUp({
         directory: resolve(options.dir),
         nodes: options.nodes,
         backend: options.backend,
+        poolPerNode: options.poolPerNode ?? false,
       });
     });
 
@@ -96,7 +99,7 @@ export function flockerProgram(): Command {
   return program;
 }
 
-interface ControlFlags {
+interface ControlFlags extends EtcdFlags {
   readonly dataPath: string;
   readonly port: string;
   readonly agentPort: string;

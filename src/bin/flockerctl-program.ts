@@ -24,27 +24,27 @@ const environment: CtlEnvironment = {
   setExitCode: (code) => {
     process.exitCode = code;
   },
-  openPassage: async ({ url, credentials }) => {
+  openPassage: async ({ urls, credentials }) => {
     const [{ loadCredentials }, { connectPassage }, { silentLogger }] = await Promise.all([
       import('../tls/credentials.ts'),
       import('../client/connect-passage.ts'),
       import('../kit/logger.ts'),
     ]);
     const tls = await loadCredentials(credentials, systemClock);
-    return connectPassage({ urls: [url], tls, clock: systemClock, logger: silentLogger });
+    return connectPassage({ urls, tls, clock: systemClock, logger: silentLogger });
   },
   interrupted: () =>
     new Promise((resolve) => {
       for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
     }),
   // Loaded only here, so that --help and usage errors do not wait for it.
-  connect: async ({ url, credentials }) => {
+  connect: async ({ urls, credentials }) => {
     const [{ loadCredentials }, { connectFlocker }, { silentLogger }] = await Promise.all([
       import('../tls/credentials.ts'),
       import('../client/connect-flocker.ts'),
       import('../kit/logger.ts'),
     ]);
     const tls = await loadCredentials(credentials, systemClock);
-    return connectFlocker({ urls: [url], tls, clock: systemClock, random: Math.random, logger: silentLogger });
+    return connectFlocker({ urls, tls, clock: systemClock, random: Math.random, logger: silentLogger });
   },
 };

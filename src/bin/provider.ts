@@ -22,6 +22,7 @@ import { serveMetrics } from '../frontends/resource-provider/serve-metrics.ts';
 import { lookAtStorage } from '../frontends/resource-provider/storage-look.ts';
 import { StorageWork } from '../frontends/resource-provider/storage-work.ts';
 import { CodedError, errorCode } from '../kit/coded-error.ts';
+import { httpsUrls, splitHosts } from '../kit/host-names.ts';
 import type { NodeId } from '../kit/ids.ts';
 import { loadCredentials } from '../tls/credentials.ts';
 import { installedPaths } from '../tls/file-names.ts';
@@ -42,7 +43,7 @@ export interface ProviderOptions {
 
 /** Where the storage's own daemons are. */
 interface Place {
-  readonly controlUrl: string;
+  readonly controlUrls: readonly string[];
   readonly socketPath: string;
   readonly certificates: string;
   readonly defaults: ProviderDefaults;
@@ -75,7 +76,7 @@ export async function startProvider(options: ProviderOptions, world: DaemonWorld
     ? decide(initialState(before), { kind: 'identityLost' }, { settings: config.offers, newUuid }).state.record
     : before;
 
-  const client = connectFlocker({ urls: [place.controlUrl], tls, clock, random, logger });
+  const client = connectFlocker({ urls: place.controlUrls, tls, clock, random, logger });
   const node = connectNodeAgent(place.socketPath);
   const nodeId = remembered(async () => {
     const found = await node.node(AbortSignal.timeout(10_000));
@@ -83,7 +84,7 @@ export async function startProvider(options: ProviderOptions, world: DaemonWorld
       logger.warn({}, 'the node agent does not run as root: disks can be made and not be used by tasks');
     return found.id;
   });
-  const stateUrl = yml['storage-state'] ?? `${place.controlUrl}/v1/state/storage`;
+  const stateUrl = yml['storage-state'] ?? `${place.controlUrls[0] ?? ''}/v1/state/storage`;
   const { publishTimeoutMs, operationTimeoutMs, lookEveryMs, offers } = config;
   provider = new Provider({
     record,
@@ -133,7 +134,7 @@ async function installedPlace(yml: ProviderYml): Promise<Place> {
     );
   const { hostname: host, 'rest-port': port = 4523 } = control;
   return {
-    controlUrl: `https://${host.includes(':') ? `[${host}]` : host}:${port}`,
+    controlUrls: httpsUrls(splitHosts(host), port),
     socketPath: yml.socket ?? '/run/flocker/agent.sock',
     certificates,
     defaults: {
@@ -149,7 +150,7 @@ async function clusterPlace({ path, node }: { readonly path: string; readonly no
   const { control } = await readClusterJson(path);
   const layout = clusterLayout(dirname(path)).node(number);
   return {
-    controlUrl: control.url,
+    controlUrls: [control.url, ...(control.other_urls ?? [])],
     socketPath: socket,
     certificates: layout.directory,
     defaults: { name: `flocker_node${number}`, statePath: layout.provider, mountRoot: layout.disks },

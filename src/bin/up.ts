@@ -10,6 +10,7 @@ export interface UpOptions {
   readonly directory: string;
   readonly nodes: number | undefined;
   readonly backend: ClusterBackend | undefined;
+  readonly poolPerNode?: boolean;
 }
 
 /** Runs a cluster until SIGINT or SIGTERM; resolves with the exit status. */

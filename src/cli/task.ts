@@ -11,7 +11,8 @@ export interface TaskResult {
 export function runTask(command: readonly [string, ...string[]], signal: AbortSignal): Promise<TaskResult> {
   const [program, ...args] = command;
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], signal });
+    // A group of its own: Ctrl-C of a terminal goes to all of a group, and the task's end would be taken for its own.
+    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], signal, detached: true });
     let stdout = '';
     let stderr = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {

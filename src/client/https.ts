@@ -123,6 +123,8 @@ export class Https {
         return answer;
       } catch (error) {
         if (signal.aborted) throw signal.reason;
+        // It may be halted, or cut off: the next request begins with another.
+        if (error instanceof DeadlineExceeded) this.#putLast(server);
         if (retryable(error) && again) {
           again = false;
           queue.unshift(server);
@@ -150,6 +152,10 @@ export class Https {
     const refused = await server.refusal(signal);
     signal.throwIfAborted();
     return refused === undefined ? failure : new ClientError('tls_refused', refused, { cause: error });
+  }
+
+  #putLast(server: HttpsServer): void {
+    this.#servers = [...this.#servers.filter((other) => other !== server), server];
   }
 
   #prefer(server: HttpsServer): void {

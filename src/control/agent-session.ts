@@ -1,5 +1,6 @@
 import type { ControlMessage } from '../api/agent-channel.ts';
 import type { DatasetId, NodeId, SnapshotId } from '../kit/ids.ts';
+import type { CopyWish } from './copy-orders.ts';
 import type { PresentWant } from './decide-reports.ts';
 import { OrderBook } from './order-book.ts';
 import type { SnapshotWish, Wish } from './orders.ts';
@@ -10,7 +11,9 @@ export class AgentSession {
   readonly #send: (message: ControlMessage) => void;
   readonly #datasets = new OrderBook<DatasetId, Wish>();
   readonly #snapshots = new OrderBook<SnapshotId, SnapshotWish>();
+  readonly #copies = new OrderBook<DatasetId, CopyWish>();
   #ready = false;
+  #takesCopies = false;
 
   constructor(nodeId: NodeId, send: (message: ControlMessage) => void) {
     this.nodeId = nodeId;
@@ -31,6 +34,10 @@ export class AgentSession {
     return this.#snapshots.presentWant(snapshot, order);
   }
 
+  presentCopyWant(dataset: DatasetId, order: number): CopyWish['want'] | undefined {
+    return this.#copies.presentWant(dataset, order);
+  }
+
   /** Notes that the present order was confirmed: it confirms nothing more, and the same wish is a new order. */
   fulfil(dataset: DatasetId): void {
     this.#datasets.fulfil(dataset);
@@ -38,6 +45,10 @@ export class AgentSession {
 
   fulfilSnapshot(snapshot: SnapshotId): void {
     this.#snapshots.fulfil(snapshot);
+  }
+
+  fulfilCopy(dataset: DatasetId): void {
+    this.#copies.fulfil(dataset);
   }
 
   /** Sends every order at once, as the answer to `hello`. */
@@ -56,5 +67,22 @@ export class AgentSession {
   sendSnapshots(wishes: readonly (readonly [SnapshotId, SnapshotWish | undefined])[]): void {
     const { orders, withdrawn } = this.#snapshots.change(wishes);
     if (orders.length > 0 || withdrawn.length > 0) this.#send({ kind: 'snapshotOrders', orders, withdrawn });
+  }
+
+  /** Whether the orders about copies were sent: until then no others of them may be. */
+  get takesCopies(): boolean {
+    return this.#takesCopies;
+  }
+
+  /** All orders about copies, as the second answer to `hello`. */
+  sendAllCopies(wishes: readonly (readonly [DatasetId, CopyWish])[]): void {
+    const orders = wishes.map(([id, wish]) => this.#copies.note(id, wish));
+    this.#takesCopies = true;
+    this.#send({ kind: 'copyOrders', full: true, orders, withdrawn: [] });
+  }
+
+  sendCopies(wishes: readonly (readonly [DatasetId, CopyWish | undefined])[]): void {
+    const { orders, withdrawn } = this.#copies.change(wishes);
+    if (orders.length > 0 || withdrawn.length > 0) this.#send({ kind: 'copyOrders', full: false, orders, withdrawn });
   }
 }

@@ -3,6 +3,8 @@ import type { Dataset } from '../model/dataset.ts';
 import type { Lease } from '../model/lease.ts';
 import type { NodeDeath } from '../model/node-death.ts';
 import type { Snapshot } from '../model/snapshot.ts';
+import type { DatasetCopies } from '../model/volume-copy.ts';
+import { isNothing } from './copies.ts';
 import { type Json, RESTORED_KEY, type StoreChange } from './store/store.ts';
 
 /** One change of the durable deployment. Decisions return these; nothing else alters it. */
@@ -11,6 +13,7 @@ export type Change =
   | { readonly kind: 'lease'; readonly lease: Lease }
   | { readonly kind: 'leaseEnded'; readonly datasetId: DatasetId }
   | { readonly kind: 'snapshot'; readonly snapshot: Snapshot }
+  | { readonly kind: 'copies'; readonly copies: DatasetCopies }
   | { readonly kind: 'nodeDead'; readonly death: NodeDeath }
   | { readonly kind: 'nodeBack'; readonly node: NodeId }
   /** The records are an old copy; undefined when all that was doubted is confirmed. */
@@ -39,6 +42,8 @@ export function datasetOf(change: Change): DatasetId | undefined {
       return change.dataset.id;
     case 'lease':
       return change.lease.datasetId;
+    case 'copies':
+      return change.copies.datasetId;
     case 'leaseEnded':
       return change.datasetId;
     case 'snapshot':
@@ -58,6 +63,7 @@ export function snapshotOf(change: Change): SnapshotId | undefined {
 export const DATASET_PREFIX = 'dataset/';
 export const LEASE_PREFIX = 'lease/';
 export const SNAPSHOT_PREFIX = 'snapshot/';
+export const COPIES_PREFIX = 'copies/';
 export const NODE_DEATH_PREFIX = 'node-death/';
 export const REVISION_KEY = 'configuration/revision';
 
@@ -90,6 +96,16 @@ export function toStoreChange(change: Change): StoreChange {
       const stored: Json =
         storage.kind === 'failed' ? { kind: 'failed', problem: { ...storage.problem } } : { ...storage };
       return { kind: 'put', key: SNAPSHOT_PREFIX + id, value: { datasetId, metadata, deleted, storage: stored } };
+    }
+    case 'copies': {
+      const { datasetId, underWay, remains } = change.copies;
+      const key = COPIES_PREFIX + datasetId;
+      if (isNothing(change.copies)) return { kind: 'remove', key };
+      const value: Json = {
+        underWay: underWay === null ? null : { ...underWay },
+        remains: remains.map((each) => ({ ...each })),
+      };
+      return { kind: 'put', key, value };
     }
     case 'nodeDead': {
       const { node, declaration, declaredAtMs } = change.death;

@@ -1,4 +1,5 @@
 import type { Hello, Report } from '../api/agent-channel.ts';
+import type { CopyReport } from '../api/copy-channel.ts';
 import { type DatasetId, type NodeId, parseAnyUuid, type SnapshotId } from '../kit/ids.ts';
 import type { PoolReport, VolumeUsage } from '../model/storage-state.ts';
 import type { Problem, VolumeState } from '../model/volume-state.ts';
@@ -33,6 +34,8 @@ export interface LiveNode {
   readonly pool: string;
   readonly profiles: readonly string[];
   readonly connected: boolean;
+  /** Where other nodes fetch copies of its volumes; null when it has no part in that. */
+  readonly copyPort: number | null;
   /** Wall clock of its last message, milliseconds since the epoch. */
   readonly lastHeardMs: number;
 }
@@ -41,7 +44,8 @@ export interface LiveNode {
 export function nodeOf(id: NodeId, hello: Hello, lastHeardMs: number): LiveNode {
   const { host, version, backend, pool, profiles } = hello;
   const era = parseAnyUuid(hello.era) ?? hello.era;
-  return { id, host, era, version, backend, pool, profiles, connected: true, lastHeardMs };
+  const copyPort = hello.copies?.port ?? null;
+  return { id, host, era, version, backend, pool, profiles, connected: true, copyPort, lastHeardMs };
 }
 
 /** The reported state of the cluster as decisions read it. */
@@ -61,6 +65,8 @@ export interface ClusterView {
   poolMeasure(node: NodeId): PoolMeasure | undefined;
   /** What keeps a snapshot from being taken or destroyed, by the node that was told to. */
   snapshotProblem(snapshot: SnapshotId): (Problem & { readonly node: NodeId }) | undefined;
+  /** What the node that copies a dataset, or clears what remains of it, last said about that. */
+  copySighting(node: NodeId, dataset: DatasetId): CopyReport | undefined;
 }
 
 const NOBODY: ReadonlySet<NodeId> = new Set();
@@ -74,6 +80,7 @@ export class Cluster implements ClusterView {
   readonly #eras = new Map<string, NodeId>();
   readonly #pools = new Map<NodeId, PoolMeasure>();
   #measures = 0;
+  readonly #copies = new Map<NodeId, Map<DatasetId, CopyReport>>();
   readonly #snapshotProblems = new Map<SnapshotId, Problem & { readonly node: NodeId }>();
 
   node(id: NodeId): LiveNode | undefined {
@@ -121,6 +128,17 @@ export class Cluster implements ClusterView {
     else this.#snapshotProblems.set(snapshot, { ...problem, node });
   }
 
+  copySighting(node: NodeId, dataset: DatasetId): CopyReport | undefined {
+    return this.#copies.get(node)?.get(dataset);
+  }
+
+  seeCopy(node: NodeId, dataset: DatasetId, report: CopyReport): void {
+    const seen = this.#copies.get(node) ?? new Map<DatasetId, CopyReport>();
+    if (report.state.kind === 'absent' && report.problem === null && !report.busy) seen.delete(dataset);
+    else seen.set(dataset, report);
+    this.#copies.set(node, seen);
+  }
+
   /** A node that says hello: what it reported before is forgotten, as is the era it had. */
   join(node: LiveNode): void {
     this.forgetSightings(node.id);
@@ -130,6 +148,11 @@ export class Cluster implements ClusterView {
     this.#silent.delete(node.id);
     this.#eras.set(node.era, node.id);
     if (before?.pool !== node.pool) this.#pools.delete(node.id);
+  }
+
+  /** How many datasets a node has something to say about. */
+  sightings(node: NodeId): number {
+    return this.#sightings.get(node)?.size ?? 0;
   }
 
   /** A node measured its pool. */
@@ -184,6 +207,7 @@ export class Cluster implements ClusterView {
   forgetSightings(node: NodeId): void {
     for (const dataset of this.#sightings.get(node)?.keys() ?? []) this.#noteHaver(node, dataset, false);
     this.#sightings.delete(node);
+    this.#copies.delete(node);
     for (const [snapshot, problem] of this.#snapshotProblems) {
       if (problem.node === node) this.#snapshotProblems.delete(snapshot);
     }

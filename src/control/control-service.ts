@@ -1,4 +1,5 @@
 import type { Hello, Report, SnapshotReport, StorageReport } from '../api/agent-channel.ts';
+import type { CopyReport } from '../api/copy-channel.ts';
 import type { CreateDatasetBody, DatasetConfiguration, MoveDatasetBody } from '../api/datasets.ts';
 import type { LeaseBody } from '../api/leases.ts';
 import type { NodeDeathView } from '../api/nodes.ts';
@@ -11,6 +12,7 @@ import type { NodeDeath } from '../model/node-death.ts';
 import type { AgentSession } from './agent-session.ts';
 import { type Decision, datasetOf, snapshotOf } from './changes.ts';
 import { Cluster, type ClusterView, type LiveNode, nodeOf } from './cluster.ts';
+import { CopyService } from './copy-service.ts';
 import {
   type Conditions,
   decideCreate,
@@ -29,6 +31,7 @@ import { DurableDeployment } from './durable-deployment.ts';
 import { EventHub } from './event-hub.ts';
 import { LeaseClock } from './lease-clock.ts';
 import { type Wish, wishFor } from './orders.ts';
+import { settleCopies } from './settle-copies.ts';
 import { SnapshotService } from './snapshot-service.ts';
 import { poolView } from './storage-view.ts';
 import type { Json, Store } from './store/store.ts';
@@ -47,6 +50,9 @@ export interface ControlServiceOptions {
   readonly onFatal: (error: unknown) => void;
 }
 
+/** Volumes of one node that the records do not know: more than a node can have are invented. */
+const MOST_UNKNOWN = 200_000;
+
 /**
  * The control service without its listeners: takes requests and reports, decides, makes durable, then answers, orders and
  * announces. Nothing that is not on disk is ever shown to anybody.
@@ -54,6 +60,7 @@ export interface ControlServiceOptions {
 export class ControlService {
   readonly events: EventHub;
   readonly snapshots: SnapshotService;
+  readonly copies: CopyService;
   readonly #durable: DurableDeployment;
   readonly #cluster = new Cluster();
   readonly #clock: Clock;
@@ -80,6 +87,10 @@ export class ControlService {
       ...{ durable: this.#durable, cluster: this.#cluster, sessions: this.#sessions, events: this.events },
       ...{ newUuid: options.newUuid, perform: (decide) => this.#perform(decide) },
     });
+    this.copies = new CopyService({
+      ...{ durable: this.#durable, cluster: this.#cluster, sessions: this.#sessions },
+      ...{ perform: (decide) => this.#perform(decide), publish: (id) => this.#publish(id) },
+    });
     const doubts = decideDoubt(this.deployment, options.clock.wallMs());
     if (doubts.length > 0) {
       options.logger.warn({ datasets: doubts.length }, 'the records are an old copy: where volumes are is in doubt');
@@ -91,6 +102,7 @@ export class ControlService {
       reply: undefined,
       changes: settlePending(this.deployment, this.#cluster, waited),
     })).catch(() => undefined);
+    this.#settleCopies([...this.deployment.copies.all()].map(({ datasetId }) => datasetId)).catch(() => undefined);
   }
 
   get deployment(): DeploymentView {
@@ -174,6 +186,7 @@ export class ControlService {
       ...(await this.#commit(() => decideJoin(this.deployment, this.#cluster, node))).snapshots,
     ];
     if (this.#sessions.get(node.id) !== session) return;
+    await this.#durable.settled();
     const concerned = this.deployment.concerning(node.id).filter(({ id }) => !this.#durable.pending(id));
     const wishes: [DatasetId, Wish][] = [];
     for (const dataset of concerned) {
@@ -189,6 +202,12 @@ export class ControlService {
     this.events.publish({ name: 'node', data: nodeInspection(node) });
     this.#announce([...concerned.map(({ id }) => id), ...known.map(({ dataset }) => dataset.id)], settled);
     this.snapshots.joined(node);
+    this.copies.joined(session, node);
+    await this.#settleCopies([
+      ...concerned.map(({ id }) => id),
+      ...this.deployment.freeIn(node.pool).map(({ id }) => id),
+      ...this.deployment.copies.concerning(node.id, node.pool).map(({ datasetId }) => datasetId),
+    ]);
     this.#logger.info({ node: node.id, host: node.host, orders: wishes.length }, 'node connected');
   }
 
@@ -213,6 +232,13 @@ export class ControlService {
     const node = this.#cluster.node(session.nodeId);
     if (node === undefined || this.#sessions.get(session.nodeId) !== session) return;
     await this.snapshots.report(session, node, reports);
+  }
+
+  /** A node reported on copies of volumes. */
+  async reportCopies(session: AgentSession, reports: readonly CopyReport[]): Promise<void> {
+    const node = this.#cluster.node(session.nodeId);
+    if (node === undefined || this.#sessions.get(session.nodeId) !== session) return;
+    await this.copies.report(session, node, reports);
   }
 
   /** A node measured its pool and its volumes. */
@@ -243,6 +269,9 @@ export class ControlService {
     this.events.publish({ name: 'node', data: nodeInspection(node) });
     this.#announce(this.deployment.concerning(nodeId).map(({ id }) => id));
     this.snapshots.left(session);
+    this.copies.left(session, node);
+    const copied = this.deployment.copies.concerning(nodeId, node.pool).map(({ datasetId }) => datasetId);
+    this.#settleCopies(copied).catch(() => undefined);
     // The wall clock may have jumped since the node was heard.
     const leftMs = node.lastHeardMs + STATE_LIFETIME_MS - this.#clock.wallMs();
     const delayMs = Math.max(0, Math.min(STATE_LIFETIME_MS, leftMs));
@@ -279,6 +308,8 @@ export class ControlService {
     // What becomes of snapshots that wait follows from what their datasets now are.
     const followUp = settlePending(this.deployment, this.#cluster, touched);
     if (followUp.length > 0) written.push(this.#durable.write(followUp));
+    const copies = settleCopies(this.deployment, this.#cluster, touched, this.#newUuid);
+    if (copies.length > 0) written.push(this.#durable.write(copies));
     for (const change of decision.changes) {
       if (change.kind === 'lease') this.#leases.watch(change.lease);
       if (change.kind === 'leaseEnded') this.#leases.forget(change.datasetId);
@@ -311,6 +342,8 @@ export class ControlService {
       const id = parseDatasetId(report.datasetId);
       const dataset = id === undefined ? undefined : this.deployment.dataset(id);
       if (id === undefined) return [];
+      if (dataset === undefined && this.#cluster.sightings(session.nodeId) >= MOST_UNKNOWN)
+        throw new Error(`the node reports more than ${MOST_UNKNOWN} volumes that nobody knows`);
       this.#cluster.see(session.nodeId, id, report);
       return dataset === undefined ? [] : [{ dataset, report, want: session.presentWant(id, report.order) }];
     });
@@ -338,11 +371,26 @@ export class ControlService {
         this.#ordered.set(id, holder);
         note(holder, id, wishFor(holder.nodeId, dataset, lease, this.#cluster));
       }
-      const data = inspectionOf(dataset, lease, this.#cluster, this.#clock.wallMs());
-      this.events.publish({ name: 'dataset', data });
+      this.#publish(id);
     }
     for (const [session, wishes] of bySession) session.sendChanged(wishes);
     const waiting = ids.flatMap((id) => this.deployment.snapshots.pendingOf(id)).map(({ id }) => id);
     this.snapshots.announce([...snapshots, ...waiting]);
+    this.copies.announce(ids);
+  }
+
+  #publish(id: DatasetId): void {
+    const dataset = this.deployment.dataset(id);
+    if (dataset === undefined || this.#durable.pending(id)) return;
+    const copies = this.deployment.copies.get(id);
+    const lease = this.deployment.lease(id);
+    const data = inspectionOf(dataset, lease, copies, this.#cluster, this.#clock.wallMs());
+    this.events.publish({ name: 'dataset', data });
+  }
+
+  /** Begins and ends copies of these datasets, as nodes came and went. */
+  async #settleCopies(ids: readonly DatasetId[]): Promise<void> {
+    const changes = settleCopies(this.deployment, this.#cluster, ids, this.#newUuid);
+    if (changes.length > 0) await this.#perform(() => ({ reply: undefined, changes }));
   }
 }

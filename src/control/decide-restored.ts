@@ -2,6 +2,7 @@ import type { RestoredConfirmation } from '../api/restored.ts';
 import type { Dataset, KnownStorage } from '../model/dataset.ts';
 import type { Change, Decision } from './changes.ts';
 import type { ClusterView } from './cluster.ts';
+import { forgetCopies } from './decide-copies.ts';
 import type { DeploymentView } from './deployment.ts';
 import { leftOf, settle } from './settle.ts';
 
@@ -21,6 +22,7 @@ export function decideDoubt(deployment: DeploymentView, wallMs: number): readonl
   });
   return [
     ...doubted,
+    ...forgetCopies(deployment.copies.all()),
     { kind: 'restored', restored: { ...restored, doubted: true } },
     { kind: 'revision', revision: Math.max(deployment.revision + 1, Math.floor(wallMs)) },
   ];

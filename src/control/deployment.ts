@@ -4,6 +4,7 @@ import { type Dataset, nameOf } from '../model/dataset.ts';
 import type { Lease } from '../model/lease.ts';
 import type { NodeDeath } from '../model/node-death.ts';
 import type { Change, Restored } from './changes.ts';
+import { Copies, type CopiesView } from './copies.ts';
 import { IndexMap } from './index-map.ts';
 import { Provisioned, type ProvisionedView } from './provisioned.ts';
 import { Snapshots, type SnapshotsView } from './snapshots.ts';
@@ -20,6 +21,8 @@ export interface DeploymentView {
   concerning(node: NodeId): readonly Dataset[];
   /** Deleted datasets that exist in a pool and that no node has. */
   doomedIn(pool: string): readonly Dataset[];
+  /** Datasets that exist in a pool and that no node has, without deleted ones. */
+  freeIn(pool: string): readonly Dataset[];
   /** The declaration of a node as dead, while it is in force. */
   death(node: NodeId): NodeDeath | undefined;
   deaths(): Iterable<NodeDeath>;
@@ -30,6 +33,7 @@ export interface DeploymentView {
   /** Datasets and the bytes promised to them. */
   readonly provisioned: ProvisionedView;
   readonly snapshots: SnapshotsView;
+  readonly copies: CopiesView;
   readonly revision: number;
   readonly tag: string;
 }
@@ -40,12 +44,14 @@ export interface DeploymentView {
  */
 export class Deployment implements DeploymentView {
   readonly snapshots = new Snapshots();
+  readonly copies = new Copies();
   readonly #clusterId: string;
   readonly #datasets = new Map<DatasetId, Dataset>();
   readonly #leases = new Map<DatasetId, Lease>();
   readonly #byName = new IndexMap<string, DatasetId>();
   readonly #byNode = new IndexMap<NodeId, DatasetId>();
   readonly #doomed = new IndexMap<string, DatasetId>();
+  readonly #free = new IndexMap<string, DatasetId>();
   readonly #deaths = new Map<NodeId, NodeDeath>();
   readonly provisioned = new Provisioned();
   readonly #unconfirmed = new Set<DatasetId>();
@@ -92,6 +98,10 @@ export class Deployment implements DeploymentView {
     return this.#resolve(this.#doomed.get(pool));
   }
 
+  freeIn(pool: string): readonly Dataset[] {
+    return this.#resolve(this.#free.get(pool));
+  }
+
   death(node: NodeId): NodeDeath | undefined {
     return this.#deaths.get(node);
   }
@@ -126,6 +136,9 @@ export class Deployment implements DeploymentView {
       case 'snapshot':
         this.snapshots.put(change.snapshot);
         return;
+      case 'copies':
+        this.copies.put(change.copies);
+        return;
       case 'nodeDead':
         this.#deaths.set(change.death.node, change.death);
         return;
@@ -151,7 +164,7 @@ export class Deployment implements DeploymentView {
     const known = storage.kind === 'unconfirmed' ? storage.was : storage;
     if (known.kind === 'held') this.#byNode[operation](known.node, id);
     if (storage.kind === 'unconfirmed') this.#unconfirmed[operation === 'add' ? 'add' : 'delete'](id);
-    if (storage.kind === 'free' && dataset.deleted) this.#doomed[operation](storage.pool, id);
+    if (storage.kind === 'free') (dataset.deleted ? this.#doomed : this.#free)[operation](storage.pool, id);
   }
 
   #resolve(ids: Iterable<DatasetId>): readonly Dataset[] {

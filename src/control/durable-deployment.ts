@@ -54,9 +54,10 @@ export class DurableDeployment {
     }
   }
 
-  /** Resolves when everything that is in memory now is durable. */
-  settled(): Promise<void> {
-    return this.#last;
+  /** Resolves when everything that is in memory now is durable, and it is all there is. */
+  async settled(): Promise<void> {
+    await this.#last;
+    this.#store.assertCurrent?.();
   }
 
   async close(): Promise<void> {

@@ -5,7 +5,7 @@ import { inspectionOf, nodeInspection } from './views.ts';
 
 const ofDataset = (id = DATASET): ClusterEvent => ({
   name: 'dataset',
-  data: inspectionOf(dataset({ id }), undefined, clusterOf([]), 0),
+  data: inspectionOf(dataset({ id }), undefined, undefined, clusterOf([]), 0),
 });
 const ofNode: ClusterEvent = { name: 'node', data: nodeInspection(node(A)) };
 

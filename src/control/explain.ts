@@ -1,6 +1,8 @@
 import type { NodeId } from '../kit/ids.ts';
+import { formatSize } from '../kit/sizes.ts';
 import { type Dataset, nameOf } from '../model/dataset.ts';
 import type { Lease } from '../model/lease.ts';
+import type { DatasetCopies } from '../model/volume-copy.ts';
 import type { Problem, ProblemCode } from '../model/volume-state.ts';
 import type { ClusterView, LiveNode } from './cluster.ts';
 
@@ -13,11 +15,16 @@ export interface Explanation extends Problem {
  * Why a dataset is not as it is configured; undefined when it is. Whoever waits for a volume learns here what it waits for:
  * there is no pending volume without a reason.
  */
-export function explain(dataset: Dataset, lease: Lease | undefined, cluster: ClusterView): Explanation | undefined {
+export function explain(
+  dataset: Dataset,
+  lease: Lease | undefined,
+  cluster: ClusterView,
+  copies?: DatasetCopies,
+): Explanation | undefined {
   return (
     conflict(dataset, cluster) ??
     unconfirmed(dataset) ??
-    (dataset.deleted ? whyNotGone(dataset, lease, cluster) : whyNotMounted(dataset, lease, cluster))
+    (dataset.deleted ? whyNotGone(dataset, lease, cluster) : whyNotMounted(dataset, lease, cluster, copies))
   );
 }
 
@@ -31,7 +38,12 @@ function unconfirmed(dataset: Dataset): Explanation | undefined {
   );
 }
 
-function whyNotMounted(dataset: Dataset, lease: Lease | undefined, cluster: ClusterView): Explanation | undefined {
+function whyNotMounted(
+  dataset: Dataset,
+  lease: Lease | undefined,
+  cluster: ClusterView,
+  copies: DatasetCopies | undefined,
+): Explanation | undefined {
   const { storage, primary } = dataset;
   if (storage.kind === 'held' && storage.node !== primary) return whyNotReleased(dataset, storage.node, lease, cluster);
   const node = cluster.node(primary);
@@ -47,12 +59,7 @@ function whyNotMounted(dataset: Dataset, lease: Lease | undefined, cluster: Clus
   }
   if (node?.connected !== true) return away(dataset, primary, node, 'The volume is made or mounted when it connects.');
   if (storage.kind === 'free' && storage.pool !== node.pool) {
-    return problem(
-      'pool_unreachable',
-      primary,
-      `The data of ${called(dataset)} are in pool ${storage.pool}, and ${node.host} reaches only pool ${node.pool}. ` +
-        'Move the dataset to a node of its pool.',
-    );
+    return whyNotCopied(dataset, storage.pool, node, copies, cluster);
   }
   if (storage.kind === 'unmade' && dataset.source !== null && dataset.source.pool !== node.pool) {
     return problem(
@@ -71,6 +78,49 @@ function whyNotMounted(dataset: Dataset, lease: Lease | undefined, cluster: Clus
     );
   }
   return problem('in_progress', primary, `${node.host} is being told to mount ${called(dataset)}.`);
+}
+
+/** Why a volume is not where its primary, which does not reach its pool, could have it. */
+function whyNotCopied(
+  dataset: Dataset,
+  pool: string,
+  target: LiveNode,
+  copies: DatasetCopies | undefined,
+  cluster: ClusterView,
+): Explanation {
+  const where = `The data of ${called(dataset)} are in pool ${pool}, and ${target.host} reaches only pool ${target.pool}.`;
+  if (copies?.underWay?.to === target.id) {
+    const { from, id } = copies.underWay;
+    const source = cluster.node(from);
+    if (source?.connected !== true)
+      return away(dataset, from, source, 'It copies the data to another pool, or any other node of its pool does.');
+    const sighting = cluster.copySighting(target.id, dataset.id);
+    if (sighting?.copy === id && sighting.problem !== null) return { ...sighting.problem, node: target.id };
+    const part = sighting?.copy === id && sighting.state.kind === 'part' ? sighting.state : undefined;
+    const ofTotal = part?.totalBytes ? ` of about ${formatSize(part.totalBytes)}` : '';
+    const came = part === undefined ? '' : `: ${formatSize(part.bytes)}${ofTotal} have come`;
+    return problem('in_progress', target.id, `${where} They are being copied there from ${source.host}${came}.`);
+  }
+  const reach = [...cluster.nodes()].filter((node) => node.pool === pool);
+  const isOurs = target.copyPort !== null && reach.every(({ backend }) => backend === target.backend);
+  if (!isOurs || reach.some((node) => node.connected && node.copyPort === null))
+    return problem('pool_unreachable', target.id, `${where} Move the dataset to a node of its pool.`);
+  const remains = copies?.remains.find((each) => each.pool === target.pool);
+  if (remains !== undefined) {
+    const clearer = cluster.node(remains.node ?? target.id);
+    const sighting = clearer === undefined ? undefined : cluster.copySighting(clearer.id, dataset.id);
+    if (sighting !== undefined && sighting.problem !== null) return { ...sighting.problem, node: target.id };
+    if (clearer?.connected !== true)
+      return away(dataset, remains.node ?? target.id, clearer, 'It has to destroy an old copy of the volume first.');
+    return problem('in_progress', target.id, `${where} An old copy of it is being destroyed there first.`);
+  }
+  const [source] = reach;
+  if (source !== undefined) return away(dataset, source.id, source, 'It copies the data when it is back.');
+  return problem(
+    'node_away',
+    target.id,
+    `${where} They are copied there when a node of their pool connects. Check the agents there.`,
+  );
 }
 
 /**

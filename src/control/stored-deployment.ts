@@ -3,8 +3,10 @@ import { Compile } from 'typebox/compile';
 import { UuidField } from '../api/fields.ts';
 import { parseDatasetId, parseLeasedId, parseNodeId, parseSnapshotId } from '../kit/ids.ts';
 import type { Dataset, DatasetSource, KnownStorage, Storage } from '../model/dataset.ts';
+import type { DatasetCopies, VolumeCopy, VolumeRemains } from '../model/volume-copy.ts';
 import {
   type Change,
+  COPIES_PREFIX,
   DATASET_PREFIX,
   LEASE_PREFIX,
   NODE_DEATH_PREFIX,
@@ -47,6 +49,15 @@ const StoredDataset = Compile(
     maximumSizeBytes: Size,
     source: Type.Optional(StoredSource),
     storage: StoredStorage,
+  }),
+);
+const StoredCopies = Compile(
+  Type.Object({
+    underWay: Type.Union([
+      Type.Null(),
+      Type.Object({ id: UuidField, from: UuidField, fromPool: Type.String(), to: UuidField, pool: Type.String() }),
+    ]),
+    remains: Type.Array(Type.Object({ pool: Type.String(), node: Type.Union([UuidField, Type.Null()]) })),
   }),
 );
 const StoredRestored = Compile(Type.Object({ atMs: Type.Number(), doubted: Type.Boolean() }));
@@ -94,6 +105,10 @@ function readEntry(key: string, value: Json): Change {
     const snapshot = readSnapshot(key.slice(SNAPSHOT_PREFIX.length), value);
     if (snapshot !== undefined) return { kind: 'snapshot', snapshot };
   }
+  if (key.startsWith(COPIES_PREFIX)) {
+    const copies = readCopies(key.slice(COPIES_PREFIX.length), value);
+    if (copies !== undefined) return { kind: 'copies', copies };
+  }
   if (key.startsWith(NODE_DEATH_PREFIX)) {
     const node = parseNodeId(key.slice(NODE_DEATH_PREFIX.length));
     if (node !== undefined && StoredDeath.Check(value)) return { kind: 'nodeDead', death: { node, ...value } };
@@ -129,4 +144,19 @@ function readSource(stored: Static<typeof StoredSource> | undefined): DatasetSou
   if (stored === undefined) return null;
   const snapshotId = parseSnapshotId(stored.snapshotId);
   return snapshotId === undefined ? undefined : { snapshotId, pool: stored.pool };
+}
+
+function readCopies(text: string, value: Json): DatasetCopies | undefined {
+  const datasetId = parseDatasetId(text);
+  if (datasetId === undefined || !StoredCopies.Check(value)) return undefined;
+  const remains = value.remains.flatMap(({ pool, node }): VolumeRemains[] => {
+    const id = node === null ? null : parseNodeId(node);
+    return id === undefined ? [] : [{ pool, node: id }];
+  });
+  if (remains.length < value.remains.length) return undefined;
+  if (value.underWay === null) return { datasetId, underWay: null, remains };
+  const [from, to] = [parseNodeId(value.underWay.from), parseNodeId(value.underWay.to)];
+  if (from === undefined || to === undefined) return undefined;
+  const underWay: VolumeCopy = { ...value.underWay, from, to };
+  return { datasetId, underWay, remains };
 }

@@ -4,6 +4,7 @@ import type { NodeInspection, NodeState } from '../api/nodes.ts';
 import type { Dataset } from '../model/dataset.ts';
 import type { Lease } from '../model/lease.ts';
 import type { NodeDeath } from '../model/node-death.ts';
+import type { DatasetCopies } from '../model/volume-copy.ts';
 import { needsAction } from '../model/volume-state.ts';
 import type { ClusterView, LiveNode } from './cluster.ts';
 import { configurationOf } from './decide-datasets.ts';
@@ -26,11 +27,12 @@ export function stateOf(dataset: Dataset, cluster: ClusterView): DatasetState | 
 export function inspectionOf(
   dataset: Dataset,
   lease: Lease | undefined,
+  copies: DatasetCopies | undefined,
   cluster: ClusterView,
   wallMs: number,
 ): DatasetInspection {
   const state = stateOf(dataset, cluster);
-  const explanation = explain(dataset, lease, cluster);
+  const explanation = explain(dataset, lease, cluster, copies);
   const growth = growthOf(dataset, cluster);
   return {
     configuration: configurationOf(dataset),
@@ -47,6 +49,7 @@ export function inspectionOf(
     ...usageOf(dataset, cluster),
     ...(dataset.source === null ? {} : { source_snapshot: dataset.source.snapshotId }),
     ...(growth === undefined ? {} : { growth: problemView(growth) }),
+    ...copyOf(dataset, copies, cluster),
     problem: explanation === undefined ? null : problemView(explanation),
   };
 }
@@ -86,6 +89,19 @@ function statusOf(dataset: Dataset, cluster: ClusterView): DatasetStatus {
 function usageOf({ id, storage }: Dataset, cluster: ClusterView): Pick<DatasetInspection, 'usage'> {
   const usage = storage.kind === 'held' ? cluster.sighting(storage.node, id)?.usage : undefined;
   return usage === undefined ? {} : { usage: { used: usage.usedBytes, available: usage.availableBytes } };
+}
+
+function copyOf(
+  { id }: Dataset,
+  copies: DatasetCopies | undefined,
+  cluster: ClusterView,
+): Pick<DatasetInspection, 'copy'> {
+  const underWay = copies?.underWay ?? null;
+  if (underWay === null) return {};
+  const { from, to } = underWay;
+  const sighting = cluster.copySighting(to, id);
+  const part = sighting?.copy === underWay.id && sighting.state.kind === 'part' ? sighting.state : undefined;
+  return { copy: { from, to, bytes: part?.bytes ?? 0, total: part?.totalBytes ?? null } };
 }
 
 function withoutId(state: DatasetState): Omit<DatasetState, 'dataset_id'> {

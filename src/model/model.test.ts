@@ -29,6 +29,7 @@ describe('the model', () => {
       'no_space',
       'pool_unreachable',
       'conflict',
+      'unconfirmed',
     ]);
   });
 });

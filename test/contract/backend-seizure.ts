@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { appendFile, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Backend } from '../../src/agent/backends/backend.ts';
@@ -74,10 +74,19 @@ export function seizureContract(name: string, subject: BackendSubject): void {
       await expectCode(seize(newDatasetId(randomUUID), ['a']), 'volume_lost', null);
     });
 
-    it('not while something on the machine still uses it', async () => {
+    it('not before whatever uses it is cut off, or has ended', async () => {
       const id = await mountedOnA();
       await writeFile(fileIn('a', id), 'line\n');
       const holder = await world.hold('tail', ['-f', fileIn('a', id)]);
+      if (subject.fences === true) {
+        await seize(id, ['a']);
+        await expect(appendFile(fileIn('a', id), 'late\n', { flush: true })).rejects.toThrow(/ESHUTDOWN|ENOTCONN/);
+        await b.mount(id, world.signal);
+        expect(await readFile(fileIn('b', id), 'utf8')).toBe('line\n');
+        await world.end(holder);
+        expect(await a.listHere()).toEqual(new Map());
+        return await releaseOn(b, id);
+      }
       await expectCode(seize(id, ['a']), 'volume_in_use', id);
       expect((await a.discover(id)).kind).toBe('mounted');
       await world.end(holder);

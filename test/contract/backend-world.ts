@@ -36,6 +36,7 @@ export class BackendWorld {
   readonly rootPath: string;
   readonly #section: Readonly<Record<string, unknown>>;
   readonly #children = new Set<ChildProcess>();
+  readonly #started = new Set<string>();
   /** Longer than any test takes; a hung step then fails instead of hanging the suite. */
   readonly #deadline = startDeadline(systemClock, 120_000, 'the test');
 
@@ -69,6 +70,7 @@ export class BackendWorld {
 
   /** The node as its agent finds it right after a start, before `recover`. */
   async start(instance: string, changes: Readonly<Record<string, unknown>> = {}): Promise<Backend> {
+    this.#started.add(instance);
     return await openBackend(this.section(changes), { mountRoot: this.mountRoot(instance), instance });
   }
 
@@ -129,8 +131,11 @@ export class BackendWorld {
     return await this.hold(process.execPath, ['--input-type=module', '-e', script]);
   }
 
-  /** An agent in a process of its own that, told by a line on stdin, runs `body` with `backend` and `signal` in scope. */
-  async agentThat(instance: string, body: string): Promise<ChildProcess> {
+  /**
+   * An agent in a process of its own that, told by a line on stdin, runs `body` with `backend` and `signal` in scope. `within`
+   * are words before its command.
+   */
+  async agentThat(instance: string, body: string, within: readonly string[] = []): Promise<ChildProcess> {
     const script = `
       const { openBackend } = await import(${JSON.stringify(COMPILED)});
       const surroundings = ${JSON.stringify({ mountRoot: this.mountRoot(instance), instance })};
@@ -140,11 +145,14 @@ export class BackendWorld {
       process.stdin.once('data', async () => {
         ${body}
       });`;
-    return await this.hold(process.execPath, ['--input-type=module', '-e', script]);
+    this.#started.add(instance);
+    const [command, ...parameters] = [...within, process.execPath, '--input-type=module', '-e', script];
+    return await this.hold(command ?? '', parameters);
   }
 
-  /** Stops a node as a cluster that ends would; returns what was in the way, never fails. */
+  /** Stops a node that was started as a cluster that ends would; returns what was in the way, never fails. */
   async teardown(instance: string): Promise<readonly unknown[]> {
+    if (!this.#started.has(instance)) return [];
     const untilMs = systemClock.monotonicMs() + TEARDOWN_MS;
     for (;;) {
       const problems = await this.#teardownOnce(instance);

@@ -30,6 +30,8 @@ export interface BackendSubject {
   readonly place?: (directory: string) => WorldPlace;
   /** What is mounted, and which files are loop devices, on a machine whose node `a` runs with no volume mounted. */
   readonly mountedWithoutVolumes: (world: BackendWorld) => readonly string[];
+  /** Whether taking over cuts off who still writes, instead of waiting for it. */
+  readonly fences?: boolean;
   /** Whether a snapshot is of one instant even while somebody writes. */
   readonly snapshotsAreInstants: boolean;
 }
@@ -218,6 +220,7 @@ export function backendContract(name: string, subject: BackendSubject): void {
       await rm(world.rootPath, { recursive: true });
       const nodes = await Promise.all(['a', 'b', 'c', 'd', 'e'].map((instance) => world.start(instance)));
       expect(new Set(nodes.map(({ pool }) => pool)).size).toBe(1);
+      for (const instance of ['c', 'd', 'e']) expect(await world.teardown(instance)).toEqual([]);
     });
 
     it('leaves nothing that counts as a volume when it is killed in mid-create', {

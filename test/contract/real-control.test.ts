@@ -74,13 +74,15 @@ async function startNode(control: TestControl, { pool, nodeId, tls, era }: NodeP
   await convergence.start();
   const identity = { era, version: 'test', backend: backend.kind, pool: backend.pool, profiles: backend.profiles };
   const link = new ControlLink({
-    dial: dialControl({
-      hostname: '127.0.0.1',
-      port: control.agentPort,
-      address: undefined,
-      tls,
-      logger: silentLogger,
-    }),
+    dials: [
+      dialControl({
+        hostname: '127.0.0.1',
+        port: control.agentPort,
+        address: undefined,
+        tls,
+        logger: silentLogger,
+      }),
+    ],
     ...{ identity, convergence, snapshots, storage },
     ...surroundings,
   });

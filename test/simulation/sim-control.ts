@@ -82,11 +82,15 @@ export class SimControl {
       ping: () => end.ping(),
       close: () => end.terminate(),
       terminate: () => end.terminate(),
+      // Messages of a simulated network are small, and are read at once.
+      pause: () => undefined,
+      resume: () => undefined,
+      unsentBytes: () => 0,
     };
     const connection = new AgentConnection(peer, node, this.#connections, { service, clock, logger: silentLogger });
     this.#ends.add(end);
     end.events = {
-      message: (text) => connection.message(text),
+      message: (text) => connection.message(Buffer.from(text)),
       alive: (answers) => connection.alive(answers),
       closed: () => {
         this.#ends.delete(end);

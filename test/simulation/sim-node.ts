@@ -80,7 +80,7 @@ export class SimNode {
       report: (report) => link.reportSnapshot(report),
     });
     const link: ControlLink = new ControlLink({
-      dial: (events) => this.#dial(process, events),
+      dials: [(events) => this.#dial(process, events)],
       identity: { era: this.#era, version: 'simulated', backend: backend.kind, pool: this.pool, profiles: [] },
       ...{ ...surroundings, convergence, snapshots },
       relinquish: () => relinquish({ backend, convergence, usedBy, clock: process }),

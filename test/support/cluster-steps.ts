@@ -14,6 +14,8 @@ const ON_DATASETS = {
   begin: (_, node, id) => void node.begin(id),
   finish: (_, node, id) => void node.finish(id),
   tell: (_, node, id) => node.tell(id),
+  beginCopy: (_, node, id) => void node.copies.begin(id),
+  finishCopy: (_, node, id) => void node.copies.finish(id),
   everything: doEverything,
   grow: (cluster, _, id) => cluster.grow(id),
   snapshot: (cluster, _, id) => {
@@ -66,13 +68,29 @@ export const step: fc.Arbitrary<Step> = fc.record({
     },
     { weight: 2, arbitrary: fc.constantFrom<Operation>('snapshot', 'beginSnapshot', 'finishSnapshot') },
     { weight: 1, arbitrary: fc.constantFrom<Operation>('clone', 'removeSnapshot') },
+    { weight: 2, arbitrary: fc.constantFrom<Operation>('beginCopy', 'finishCopy') },
     { weight: 3, arbitrary: fc.constantFrom<Operation>('move', 'join') },
     { weight: 1, arbitrary: fc.constant<Operation>('declareDead') },
     { weight: 2, arbitrary: fc.constantFrom(...OPERATIONS) },
   ),
   // Mostly one dataset between two nodes that share a pool: that is where harm can come from.
-  node: fc.oneof({ weight: 9, arbitrary: fc.nat({ max: 1 }) }, { weight: 1, arbitrary: fc.constant(2) }),
+  node: fc.oneof({ weight: 6, arbitrary: fc.nat({ max: 1 }) }, { weight: 2, arbitrary: fc.constant(2) }),
   dataset: fc.oneof({ weight: 5, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.nat({ max: 2 }) }),
+  settle: fc.boolean(),
+});
+
+/** What may happen while a volume moves between two pools that two nodes each reach. */
+export const copyStep: fc.Arbitrary<Step> = fc.record({
+  operation: fc.oneof(
+    {
+      weight: 8,
+      arbitrary: fc.constantFrom<Operation>('beginCopy', 'finishCopy', 'readOrders', 'deliverReport', 'move'),
+    },
+    { weight: 3, arbitrary: fc.constantFrom<Operation>('begin', 'finish', 'everything', 'join') },
+    { weight: 1, arbitrary: fc.constantFrom<Operation>('leave', 'crash', 'declareDead', 'restart', 'remove') },
+  ),
+  node: fc.nat({ max: 3 }),
+  dataset: fc.constant(0),
   settle: fc.boolean(),
 });
 
@@ -101,7 +119,14 @@ function doEverything(cluster: ModelCluster, node: ModelNode, id: DatasetId): vo
   if (!node.connected) cluster.join(node);
   const onSnapshots = (): boolean =>
     cluster.snapshotIds.some((snapshot) => node.beginSnapshot(snapshot) || node.finishSnapshot(snapshot));
-  while (node.readOrders() || node.begin(id) || node.finish(id) || onSnapshots());
+  while (
+    node.readOrders() ||
+    node.begin(id) ||
+    node.finish(id) ||
+    node.copies.begin(id) ||
+    node.copies.finish(id) ||
+    onSnapshots()
+  );
   for (let work = node.deliverReport(cluster.service); work !== undefined; work = node.deliverReport(cluster.service)) {
     cluster.note(work);
   }

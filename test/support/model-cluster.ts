@@ -47,14 +47,20 @@ export class ModelCluster {
   /** Since then the records may name volumes that are lost or lack some that exist. */
   wasRestored = false;
 
-  constructor() {
+  /** `pools` are those of the nodes. */
+  constructor(pools: readonly string[] = POOLS) {
     this.#service = this.#start();
     this.#disks = new ModelDisks({
       isDeleted: (id) => this.#everDeleted.has(id) || this.#dataset(id).deleted,
       isSnapshotDeleted: (id) => this.#everDeleted.has(id) || this.#snapshot(id).deleted,
       mayBeLost: () => this.wasRestored,
     });
-    this.nodes = POOLS.map((pool, i) => new ModelNode(nodeId(i), pool, this.#disks));
+    this.nodes = pools.map(
+      (pool, i) =>
+        new ModelNode(nodeId(i), pool, this.#disks, (from, id, copy) =>
+          this.nodes.find((node) => node.id === from)?.copies.give(id, copy, nodeId(i)),
+        ),
+    );
   }
 
   get service(): ControlService {
@@ -208,7 +214,13 @@ export class ModelCluster {
     if (!isDeepStrictEqual(memory, stored)) throw new Error('memory differs from the store');
     for (const id of this.ids) {
       const { deployment, cluster } = this.#service;
-      const { status, problem } = inspectionOf(this.#dataset(id), deployment.lease(id), cluster, this.clock.wallMs());
+      const { status, problem } = inspectionOf(
+        this.#dataset(id),
+        deployment.lease(id),
+        deployment.copies.get(id),
+        cluster,
+        this.clock.wallMs(),
+      );
       if (status !== 'mounted' && status !== 'deleted' && problem === null) {
         throw new Error(`dataset ${id} is ${status} without a reason`);
       }
@@ -234,6 +246,7 @@ export class ModelCluster {
       for (const node of this.nodes) {
         while (node.readOrders()) moved = true;
         for (const id of this.ids) if (node.begin(id) || node.finish(id)) moved = true;
+        for (const id of this.ids) if (node.copies.begin(id) || node.copies.finish(id)) moved = true;
         for (const id of this.snapshotIds) if (node.beginSnapshot(id) || node.finishSnapshot(id)) moved = true;
         for (
           let work = node.deliverReport(this.#service);
@@ -313,7 +326,9 @@ export class ModelCluster {
 
   #converged(dataset: Dataset): boolean {
     if (dataset.deleted) return dataset.storage.kind === 'gone' && !this.#disks.exists(dataset.id);
-    const isLargeEnough = this.#disks.sizeOf(dataset.id) >= (dataset.maximumSizeBytes ?? 0);
+    const pool = this.#disks.poolOf(dataset.id) ?? '';
+    const isLargeEnough = this.#disks.sizeOf(pool, dataset.id) >= (dataset.maximumSizeBytes ?? 0);
+    if (this.#disks.poolsOf(dataset.id) > 1 && !this.wasRestored) return false;
     const isMounted = isDeepStrictEqual(this.#disks.mountedOn(dataset.id), [dataset.primary]);
     return isMounted && isLargeEnough && this.#isHeldByPrimary(dataset);
   }
@@ -329,10 +344,10 @@ export class ModelCluster {
     if (storage.kind === 'held' && lease?.nodeId === storage.node) return true;
     const pool = this.nodes.find((node) => node.id === primary)?.pool;
     if (deleted) return false;
-    return storage.kind === 'free'
-      ? storage.pool !== pool
-      : storage.kind === 'unmade' &&
-          ((source !== null && source.pool !== pool) || (storage.leftIn !== undefined && storage.leftIn !== pool));
+    return (
+      storage.kind === 'unmade' &&
+      ((source !== null && source.pool !== pool) || (storage.leftIn !== undefined && storage.leftIn !== pool))
+    );
   }
 }
 
@@ -341,7 +356,8 @@ function contentsOf(deployment: DeploymentView): unknown {
   const leases = [...deployment.leases()].sort((a, b) => (a.datasetId < b.datasetId ? -1 : 1));
   const snapshots = [...deployment.snapshots.all()].sort((a, b) => (a.id < b.id ? -1 : 1));
   const deaths = [...deployment.deaths()].sort((a, b) => (a.node < b.node ? -1 : 1));
-  return { datasets, leases, snapshots, deaths, revision: deployment.revision, tag: deployment.tag };
+  const copies = [...deployment.copies.all()].sort((a, b) => (a.datasetId < b.datasetId ? -1 : 1));
+  return { datasets, leases, snapshots, copies, deaths, revision: deployment.revision, tag: deployment.tag };
 }
 
 function datasetId(number: number): DatasetId {

@@ -4,9 +4,19 @@ import type { DatasetId, NodeId, SnapshotId } from '../../src/kit/ids.ts';
 
 interface Volume {
   readonly pool: string;
+  /** The copy from another pool that it was made from. */
+  readonly copy: string | undefined;
   sizeBytes: number;
+  /** Larger after each time that a task may have written to it. */
+  content: number;
   readonly attachedTo: Set<NodeId>;
   readonly mountedOn: Set<NodeId>;
+}
+
+/** What a node reads for another one. */
+export interface ReadVolume {
+  readonly content: number;
+  readonly sizeBytes: number;
 }
 
 interface Stored {
@@ -32,7 +42,10 @@ export interface StepOrder {
 
 /** Disks that let everybody do everything, and note the first thing that would have cost somebody their data. */
 export class ModelDisks {
-  readonly #volumes = new Map<DatasetId, Volume>();
+  /** By dataset and pool. */
+  readonly #volumes = new Map<DatasetId, Map<string, Volume>>();
+  /** What each dataset holds after the last write. */
+  readonly #newest = new Map<DatasetId, number>();
   readonly #snapshots = new Map<SnapshotId, Stored>();
   readonly #deletions: Deletions;
 
@@ -49,7 +62,7 @@ export class ModelDisks {
     return this.isDeleted(id) || this.#deletions.mayBeLost();
   }
 
-  /** All volumes. */
+  /** Datasets of which there is a volume. */
   ids(): DatasetId[] {
     return [...this.#volumes.keys()];
   }
@@ -58,12 +71,19 @@ export class ModelDisks {
     return this.#volumes.has(id);
   }
 
+  /** The pool with what was written last. */
   poolOf(id: DatasetId): string | undefined {
-    return this.#volumes.get(id)?.pool;
+    const all = [...(this.#volumes.get(id)?.values() ?? [])];
+    return all.find(({ content }) => content === this.#newest.get(id))?.pool;
   }
 
-  sizeOf(id: DatasetId): number {
-    return this.#volumes.get(id)?.sizeBytes ?? 0;
+  /** How many pools have a volume of a dataset. */
+  poolsOf(id: DatasetId): number {
+    return this.#volumes.get(id)?.size ?? 0;
+  }
+
+  sizeOf(pool: string, id: DatasetId): number {
+    return this.#volumes.get(id)?.get(pool)?.sizeBytes ?? 0;
   }
 
   hasSnapshot(id: SnapshotId): boolean {
@@ -77,32 +97,75 @@ export class ModelDisks {
   }
 
   mountedOn(id: DatasetId): readonly NodeId[] {
-    return [...(this.#volumes.get(id)?.mountedOn ?? [])];
+    return [...(this.#volumes.get(id)?.values() ?? [])].flatMap(({ mountedOn }) => [...mountedOn]);
   }
 
   /** Datasets attached to a node. */
   idsOn(node: NodeId): DatasetId[] {
-    return [...this.#volumes].filter(([, { attachedTo }]) => attachedTo.has(node)).map(([id]) => id);
+    return this.ids().filter((id) =>
+      [...(this.#volumes.get(id)?.values() ?? [])].some(({ attachedTo }) => attachedTo.has(node)),
+    );
   }
 
   stateOn(node: NodeId, pool: string, id: DatasetId): 'absent' | 'detached' | 'attached' | 'mounted' {
-    const volume = this.#volumes.get(id);
-    if (volume === undefined || volume.pool !== pool) return 'absent';
+    const volume = this.#volumes.get(id)?.get(pool);
+    if (volume === undefined) return 'absent';
     if (volume.mountedOn.has(node)) return 'mounted';
     return volume.attachedTo.has(node) ? 'attached' : 'detached';
   }
 
   powerOff(node: NodeId): void {
-    for (const { attachedTo, mountedOn } of this.#volumes.values()) {
-      attachedTo.delete(node);
-      mountedOn.delete(node);
+    for (const volumes of this.#volumes.values()) {
+      for (const { attachedTo, mountedOn } of volumes.values()) {
+        attachedTo.delete(node);
+        mountedOn.delete(node);
+      }
     }
   }
 
+  /** What a detached volume holds; undefined when it is not there, or somebody has it. */
+  read(pool: string, id: DatasetId): ReadVolume | undefined {
+    const volume = this.#volumes.get(id)?.get(pool);
+    return volume === undefined || volume.attachedTo.size > 0 ? undefined : volume;
+  }
+
+  /** Makes a volume of a copy. A backend refuses where there is one already. */
+  publish(pool: string, id: DatasetId, copy: string, { content, sizeBytes }: ReadVolume): void {
+    if (this.#volumes.get(id)?.has(pool) === true) return;
+    this.#put(id, { pool, copy, content, sizeBytes, attachedTo: new Set(), mountedOn: new Set() });
+  }
+
+  /** The copy that a detached volume was made from. */
+  copyIn(pool: string, id: DatasetId): string | undefined {
+    const volume = this.#volumes.get(id)?.get(pool);
+    return volume === undefined || volume.attachedTo.size > 0 ? undefined : volume.copy;
+  }
+
+  /** Destroys what is left of a volume; false when somebody has it, as a backend refuses that. */
+  clear(pool: string, id: DatasetId): boolean {
+    const volume = this.#volumes.get(id)?.get(pool);
+    if (volume === undefined) return true;
+    if (volume.attachedTo.size > 0) return false;
+    this.#remove(id, pool);
+    if (!this.isDeleted(id) && this.poolOf(id) === undefined) throw new Error(`the data of ${id} were cleared away`);
+    return true;
+  }
+
+  #put(id: DatasetId, volume: Volume): void {
+    const volumes = this.#volumes.get(id) ?? new Map<string, Volume>();
+    volumes.set(volume.pool, volume);
+    this.#volumes.set(id, volumes);
+  }
+
+  #remove(id: DatasetId, pool: string): void {
+    this.#volumes.get(id)?.delete(pool);
+    if (this.#volumes.get(id)?.size === 0) this.#volumes.delete(id);
+  }
+
   perform({ step, sizeBytes, source }: StepOrder, node: NodeId, pool: string, id: DatasetId): void {
-    const volume = this.#volumes.get(id);
+    const volume = this.#volumes.get(id)?.get(pool);
     if (step === 'create') {
-      if (volume !== undefined) throw new Error(`dataset ${id} exists in ${volume.pool} and is made anew in ${pool}`);
+      if (this.exists(id)) throw new Error(`dataset ${id} exists and is made anew in ${pool}`);
       const from = source === undefined ? undefined : this.snapshotIn(pool, source);
       if (source !== undefined && from === undefined) {
         // The backend fails; only whoever deleted the dataset may have deleted its source before it was made.
@@ -110,7 +173,8 @@ export class ModelDisks {
         throw new Error(`dataset ${id} is to be made from snapshot ${source}, which ${pool} does not have`);
       }
       if (sizeBytes < (from ?? 0)) throw new Error(`dataset ${id} is made smaller than snapshot ${source}`);
-      this.#volumes.set(id, { pool, sizeBytes, attachedTo: new Set(), mountedOn: new Set() });
+      this.#newest.set(id, 0);
+      this.#put(id, { pool, copy: undefined, content: 0, sizeBytes, attachedTo: new Set(), mountedOn: new Set() });
       return;
     }
     if (volume === undefined) throw new Error(`${step} of dataset ${id}, which does not exist`);
@@ -129,6 +193,7 @@ export class ModelDisks {
         volume.sizeBytes = sizeBytes;
         return;
       case 'mount':
+        this.#write(id, volume);
         volume.mountedOn.add(node);
         return;
       case 'unmount':
@@ -140,8 +205,17 @@ export class ModelDisks {
       case 'destroy':
         if (!this.isDeleted(id)) throw new Error(`dataset ${id} is destroyed and was not deleted`);
         if (volume.attachedTo.size > 0) throw new Error(`dataset ${id} is destroyed while somebody has it`);
-        this.#volumes.delete(id);
+        this.#remove(id, pool);
     }
+  }
+
+  /** Whoever mounts it may write to it, and has to find what was written before. */
+  #write(id: DatasetId, volume: Volume): void {
+    const newest = this.#newest.get(id) ?? 0;
+    if (volume.content !== newest && !this.#deletions.mayBeLost())
+      throw new Error(`dataset ${id} is mounted in ${volume.pool} as it was before the last write`);
+    volume.content = Math.max(newest, volume.content) + 1;
+    this.#newest.set(id, volume.content);
   }
 
   performOnSnapshot(
@@ -156,7 +230,7 @@ export class ModelDisks {
       if (this.snapshotIn(pool, id) !== undefined) this.#snapshots.delete(id);
       return;
     }
-    const volume = dataset === undefined ? undefined : this.#volumes.get(dataset);
+    const volume = dataset === undefined ? undefined : this.#volumes.get(dataset)?.get(pool);
     if (volume?.attachedTo.has(node) !== true) throw new Error(`snapshot ${id} is taken by a node without the dataset`);
     const stored = this.#snapshots.get(id);
     if (stored !== undefined && stored.pool !== pool) throw new Error(`snapshot ${id} is in two pools`);

@@ -7,12 +7,14 @@ import type {
   SnapshotOrder,
   SnapshotReport,
 } from '../../src/api/agent-channel.ts';
+import type { CopyReport } from '../../src/api/copy-channel.ts';
 import { AgentSession } from '../../src/control/agent-session.ts';
 import type { ControlService } from '../../src/control/control-service.ts';
 import type { DatasetId, NodeId, SnapshotId } from '../../src/kit/ids.ts';
 import type { VolumeState } from '../../src/model/volume-state.ts';
 import { helloOf, mountedState } from './fake-agent.ts';
 import type { ModelDisks, StepOrder } from './model-disks.ts';
+import { NodeCopies, type NodeCopiesParts } from './model-node-copies.ts';
 import { NodeSnapshots } from './model-node-snapshots.ts';
 
 /** What a volume gets that nobody gave a size for. */
@@ -23,7 +25,7 @@ interface Connection {
   /** Sent by the control service and not yet read by the agent. */
   readonly orders: ControlMessage[];
   /** Sent by the agent and not yet read by the control service. */
-  readonly reports: (Report[] | SnapshotReport)[];
+  readonly reports: (Report[] | SnapshotReport | CopyReport)[];
   work: Promise<void>;
 }
 
@@ -38,12 +40,18 @@ export class ModelNode {
   readonly #orders = new Map<DatasetId, Order>();
   readonly #running = new Map<DatasetId, StepOrder>();
   readonly #snapshots: NodeSnapshots;
+  readonly copies: NodeCopies;
   #connection: Connection | undefined;
 
-  constructor(id: NodeId, pool: string, disks: ModelDisks) {
+  /** `ask` gets a copy of a volume from another node. */
+  constructor(id: NodeId, pool: string, disks: ModelDisks, ask: NodeCopiesParts['ask']) {
     this.id = id;
     this.pool = pool;
     this.#disks = disks;
+    this.copies = new NodeCopies({
+      ...{ pool, disks, ask },
+      send: (report) => void this.#connection?.reports.push(report),
+    });
     this.#snapshots = new NodeSnapshots({
       ...{ nodeId: id, pool, disks, isBusy: (dataset) => this.#running.has(dataset) },
       send: (report) => void this.#connection?.reports.push(report),
@@ -71,17 +79,20 @@ export class ModelNode {
     const before = this.#connection;
     this.#orders.clear();
     this.#snapshots.forgetOrders();
+    this.copies.lostConnection();
     const orders: ControlMessage[] = [];
     const session = new AgentSession(this.id, (message) => {
-      if (message.kind !== 'refused') for (const order of message.orders) onOrder(order);
+      if (message.kind === 'orders' || message.kind === 'snapshotOrders')
+        for (const order of message.orders) onOrder(order);
       orders.push(message);
     });
     const ids = new Set([...this.#disks.idsOn(this.id), ...this.#running.keys()]);
-    let hello: Hello = helloOf({ pool: this.pool, has: [...ids].map((id) => this.#report(id)) });
+    let hello: Hello = helloOf({ pool: this.pool, copies: { port: 1 }, has: [...ids].map((id) => this.#report(id)) });
     const death = service.unacknowledgedDeath(this.id, hello);
     if (death !== undefined) {
       this.#running.clear();
       this.#snapshots.powerOff();
+      this.copies.powerOff();
       this.#disks.powerOff(this.id);
       hello = { ...hello, has: [], acknowledges: death.declaration };
     }
@@ -101,6 +112,7 @@ export class ModelNode {
     this.#connection = undefined;
     this.#orders.clear();
     this.#snapshots.forgetOrders();
+    this.copies.lostConnection();
   }
 
   /** Power off: nothing is attached any more, and no step runs. */
@@ -108,6 +120,7 @@ export class ModelNode {
     this.leave(service);
     this.#running.clear();
     this.#snapshots.powerOff();
+    this.copies.powerOff();
     this.#disks.powerOff(this.id);
   }
 
@@ -119,7 +132,11 @@ export class ModelNode {
       this.#snapshots.takeOrders(message);
       return true;
     }
-    if (message.kind !== 'orders') throw new Error(`node ${this.id} was refused: ${message.reason}`);
+    if (message.kind === 'refused') throw new Error(`node ${this.id} was refused: ${message.reason}`);
+    if (message.kind === 'copyOrders') {
+      this.copies.takeOrders(message);
+      return true;
+    }
     if (message.full) this.#orders.clear();
     for (const id of message.withdrawn) this.#orders.delete(id as DatasetId);
     for (const order of message.orders) {
@@ -173,7 +190,9 @@ export class ModelNode {
     connection.work = connection.work.then(() =>
       Array.isArray(reports)
         ? service.report(connection.session, reports)
-        : service.reportSnapshots(connection.session, [reports]),
+        : 'snapshotId' in reports
+          ? service.reportSnapshots(connection.session, [reports])
+          : service.reportCopies(connection.session, [reports]),
     );
     return connection.work;
   }
@@ -209,7 +228,7 @@ export class ModelNode {
 
   #state(id: DatasetId): VolumeState {
     const kind = this.#disks.stateOn(this.id, this.pool, id);
-    const sizeBytes = this.#disks.sizeOf(id);
+    const sizeBytes = this.#disks.sizeOf(this.pool, id);
     if (kind === 'absent') return { kind };
     return kind === 'mounted' ? mountedState(id, sizeBytes) : { kind, sizeBytes };
   }

@@ -10,6 +10,8 @@ const CODES: Readonly<Record<string, ProblemCode>> = {
   'Unknown system error -122': 'no_space',
   no_space: 'no_space',
   EFBIG: 'bad_size',
+  ESHUTDOWN: 'pool_unreachable',
+  ENOTCONN: 'pool_unreachable',
 };
 
 const ADVICE: Readonly<Record<string, string>> = {
@@ -17,6 +19,8 @@ const ADVICE: Readonly<Record<string, string>> = {
   EACCES: 'run the node agent as root',
   EUCLEAN: 'the filesystem is damaged; it is never repaired by itself: check it with fsck while it is not mounted',
   EROFS: 'the storage is read-only: look for I/O errors in the kernel log',
+  ESHUTDOWN: 'the storage has cut this node off; the agent mounts it again with its next step',
+  ENOTCONN: 'what served the storage on this node has ended; the agent mounts it again with its next step',
   EIO: 'look for I/O errors in the kernel log',
 };
 

@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { CodedError } from '../../kit/coded-error.ts';
 import type { DatasetId, SnapshotId } from '../../kit/ids.ts';
 import type { PoolReport, VolumeUsage } from '../../model/storage-state.ts';
@@ -38,6 +39,43 @@ export interface SnapshotEngine {
   destroy(snapshotId: SnapshotId, signal: AbortSignal): Promise<void>;
 }
 
+/** What goes with the bytes of a volume into another pool. */
+export interface CopiedRecord {
+  readonly sizeBytes: number;
+  readonly profile: string | null;
+  readonly name: string | null;
+}
+
+/** A volume that is being read for another node. */
+export interface GivenCopy {
+  readonly record: CopiedRecord;
+  /** About how many bytes will come; null when that is not known. */
+  readonly totalBytes: number | null;
+  /** Ends when all was read; fails with a {@link BackendError} when it was not. */
+  readonly bytes: Readable;
+  /** Frees what the reading took. Always to be called. */
+  close(): Promise<void>;
+}
+
+/** A volume that was made from a copy. */
+export interface FetchedCopy {
+  readonly id: string;
+  readonly sizeBytes: number;
+}
+
+/** Copies of volumes between pools whose nodes do not reach each other's. Interruptible like every step of {@link Backend}. */
+export interface CopyEngine {
+  /** Reads a detached volume as it is now. Fails with `volume_elsewhere`, `volume_lost`, or where some of it cannot be copied. */
+  give(datasetId: DatasetId, signal: AbortSignal): Promise<GivenCopy>;
+  /**
+   * absent → detached, with what `bytes` brings; whoever makes that fail when it is not all keeps half a copy from becoming a
+   * volume. Fails with `conflict` when the pool has a volume that is not of this copy.
+   */
+  fetch(datasetId: DatasetId, id: string, record: CopiedRecord, bytes: Readable, signal: AbortSignal): Promise<void>;
+  /** The copy that the pool's detached volume was made from; undefined when there is none, or it was not made from one. */
+  find(datasetId: DatasetId): Promise<FetchedCopy | undefined>;
+}
+
 /**
  * A storage engine as one node sees it. Every method that changes something moves a volume one step along
  * `absent → detached → attached → mounted` or back, and
@@ -74,6 +112,11 @@ export interface Backend {
    * one. Absent where nodes cannot have each other's volumes.
    */
   seize?(datasetId: DatasetId, from: readonly string[], signal: AbortSignal): Promise<void>;
+  /**
+   * Cuts a node off from the storage, so that nothing it sends is written any more, for as long as it could have anything to send.
+   * Its own mounts fail from then on. `seize` does it by itself. Absent where the engine cannot.
+   */
+  fence?(instance: string): Promise<void>;
   /** attached → mounted at the node's mount root. */
   mount(datasetId: DatasetId, signal: AbortSignal): Promise<void>;
   /**
@@ -90,6 +133,8 @@ export interface Backend {
   grow?(datasetId: DatasetId, sizeBytes: number, signal: AbortSignal): Promise<void>;
   /** Absent where the engine has no snapshots. */
   readonly snapshots?: SnapshotEngine;
+  /** Absent where volumes cannot be copied into other pools. */
+  readonly copies?: CopyEngine;
   /** What the pool is like and how full it is; cheap enough to be asked every few seconds. */
   describePool?(signal: AbortSignal): Promise<PoolReport>;
   /** How full a mounted volume is; undefined when it is not mounted here. Cheap. */

@@ -1,4 +1,4 @@
-export type BackendKind = 'loopback' | 'directory' | 'btrfs';
+export type BackendKind = 'loopback' | 'directory' | 'btrfs' | 'ceph';
 
 /** A key of the `dataset` section of `agent.yml`: who takes it and what it means. */
 export interface DatasetSetting {
@@ -10,9 +10,10 @@ export interface DatasetSetting {
   readonly description: string;
 }
 
-const ALL = ['loopback', 'directory', 'btrfs'] as const;
+const ALL = ['loopback', 'directory', 'btrfs', 'ceph'] as const;
 const FILES = ['loopback', 'directory'] as const;
 const BTRFS = ['btrfs'] as const;
+const CEPH = ['ceph'] as const;
 
 /** Every key that a backend takes; others are refused. The reference page is made from this. */
 export const DATASET_SETTINGS: readonly DatasetSetting[] = [
@@ -43,6 +44,12 @@ export const DATASET_SETTINGS: readonly DatasetSetting[] = [
   row('pool_size', BTRFS, 'size', null, 'Size of a `pool_file` that does not exist yet.'),
   row('pool_mount', BTRFS, 'absolute path', '`/var/lib/flocker/btrfs`', 'Where a `device` or `pool_file` is mounted.'),
   row('quota', BTRFS, 'full, simple, none', 'full', 'How sizes are enforced.'),
+  row('ceph_user', CEPH, 'text', null, 'The Ceph user of this node, without `client.`. Needed. Each node has its own.'),
+  row('ceph_conf', CEPH, 'absolute path', '`/etc/ceph/ceph.conf`', 'How to reach the cluster.'),
+  row('ceph_keyring', CEPH, 'absolute path', 'where `ceph.conf` says', "The keyring with that user's key."),
+  row('ceph_filesystem', CEPH, 'text', 'the only one', 'Name of the CephFS.'),
+  row('root_path', CEPH, 'path in CephFS', '`/flocker`', 'The directory with the pool; it has to exist.'),
+  row('pool_mount', CEPH, 'absolute path', '`/var/lib/flocker/ceph`', 'Where the node mounts the pool.'),
   row('compression', BTRFS, 'none, lzo, zstd', 'none', 'Of volumes without a profile.'),
   row('zstd_level', BTRFS, '1 to 15', '3', 'Of the whole pool; for a pool that the agent mounts.'),
   row('filesystem', ['loopback'], 'ext4, xfs', 'ext4', 'Of volumes that ask for none.'),
@@ -53,7 +60,7 @@ export const DATASET_SETTINGS: readonly DatasetSetting[] = [
     ALL,
     'mapping',
     'gold, silver, bronze',
-    'Profile → its options. All take `media`, `compression`, `dedup`, `replication`, `encryption` as statements of what cannot be measured; `filesystem` on loopback, and on btrfs `compression` is a setting.',
+    'Profile → its options. All take `media`, `compression`, `dedup`, `replication`, `encryption` as statements of what cannot be measured; `filesystem` on loopback, on btrfs `compression` is a setting, and on ceph `data_pool` names the pool of the bytes.',
   ),
   row('media', ALL, 'ssd, hdd, nvme', 'as measured', 'What the pool is on.'),
   row(

@@ -8,6 +8,8 @@ import type { Backend } from './backend.ts';
 import { BackendSettings, BackendSettingsError } from './backend-settings.ts';
 import { openBtrfs } from './btrfs/btrfs.ts';
 import { readBtrfsSettings } from './btrfs/settings.ts';
+import { openCeph } from './ceph/ceph.ts';
+import { readCephSettings } from './ceph/settings.ts';
 import { settingsOf } from './dataset-settings.ts';
 import { openDirectory } from './directory/directory.ts';
 import type { LoopbackProfile } from './loopback/image-plan.ts';
@@ -36,7 +38,7 @@ export async function openBackend(
   surroundings: BackendSurroundings,
 ): Promise<Backend> {
   const settings = new BackendSettings(section, 'dataset');
-  const backend = settings.choice('backend', ['loopback', 'directory', 'btrfs']);
+  const backend = settings.choice('backend', ['loopback', 'directory', 'btrfs', 'ceph']);
   const common = {
     mountRoot: surroundings.mountRoot,
     instance: settings.text('compute_instance_id') ?? surroundings.instance,
@@ -50,7 +52,7 @@ export async function openBackend(
   };
   switch (backend) {
     case undefined:
-      throw new BackendSettingsError('dataset.backend is missing: set it to loopback, directory or btrfs');
+      throw new BackendSettingsError('dataset.backend is missing: set it to loopback, directory, btrfs or ceph');
     case 'loopback':
       settings.requireOnly(settingsOf('loopback'));
       return await openLoopback({
@@ -69,6 +71,9 @@ export async function openBackend(
     case 'btrfs':
       settings.requireOnly(settingsOf('btrfs'));
       return await openBtrfs({ ...common, ...readBtrfsSettings(settings) });
+    case 'ceph':
+      settings.requireOnly(settingsOf('ceph'));
+      return await openCeph({ ...common, ...readCephSettings(settings) });
   }
 }
 

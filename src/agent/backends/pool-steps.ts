@@ -9,9 +9,12 @@ import type { PoolLayout, VolumePlace } from './pool-layout.ts';
  */
 export class PoolSteps {
   readonly #pool: PoolLayout;
+  /** Makes sure that the pool can be reached, before each step. */
+  readonly #ready: () => Promise<void>;
 
-  constructor(pool: PoolLayout) {
+  constructor(pool: PoolLayout, ready: () => Promise<void> = async () => undefined) {
     this.#pool = pool;
+    this.#ready = ready;
   }
 
   /** absent → detached. `fill` gets an empty directory and must leave in it only what is durable. */
@@ -31,6 +34,30 @@ export class PoolSteps {
         throw error;
       }
       await this.#pool.removeTree(directory);
+    });
+  }
+
+  /** absent → detached, of a copy. `fill` as in {@link create}; only a volume that `isCopy` accepts may be there already. */
+  fetch(
+    datasetId: DatasetId,
+    signal: AbortSignal,
+    isCopy: (directory: string) => Promise<boolean>,
+    fill: (directory: string) => Promise<void>,
+  ): Promise<void> {
+    return this.explain('copy', datasetId, signal, async () => {
+      const place = await this.#pool.find(datasetId);
+      if (place.kind === 'detached' && (await isCopy(place.directory))) return await this.#pool.syncDetached();
+      if (place.kind !== 'absent') throw this.#inTheWay(datasetId);
+      const directory = await this.#pool.newDirectory(datasetId);
+      try {
+        await fill(directory);
+        signal.throwIfAborted();
+        if (!(await this.#pool.publish(directory, datasetId))) throw this.#inTheWay(datasetId);
+      } catch (error) {
+        // What cannot be removed now is removed by the next recover; the first failure matters more.
+        await this.#pool.removeTree(directory).catch(() => undefined);
+        throw error;
+      }
     });
   }
 
@@ -98,6 +125,20 @@ export class PoolSteps {
     throw this.#refusal(verb, datasetId, place);
   }
 
+  /** The directory of a detached volume, for a step `verb` that needs one; refuses otherwise. */
+  async detachedDirectory(verb: string, datasetId: DatasetId): Promise<string> {
+    const place = await this.#pool.find(datasetId);
+    if (place.kind === 'detached') return place.directory;
+    throw this.#refusal(verb, datasetId, place);
+  }
+
+  #inTheWay(datasetId: DatasetId): BackendError {
+    return new BackendError(
+      'conflict',
+      `${this.#what('copy', datasetId)}: pool ${this.#pool.id} has a volume of that name already, which nobody knows; look at what is in it, and move it out of the pool`,
+    );
+  }
+
   #refusal(verb: string, datasetId: DatasetId, place: VolumePlace): BackendError {
     const what = this.#what(verb, datasetId);
     switch (place.kind) {
@@ -119,6 +160,7 @@ export class PoolSteps {
   explain<T>(verb: string, datasetId: DatasetId, signal: AbortSignal | null, step: () => Promise<T>): Promise<T> {
     return explainFailure(this.#what(verb, datasetId), signal, async () => {
       signal?.throwIfAborted();
+      await this.#ready();
       return await step();
     });
   }
@@ -128,7 +170,10 @@ export class PoolSteps {
     return explainFailure(
       `cannot ${verb} the volumes of node ${this.#pool.instance} in pool ${this.#pool.id}`,
       null,
-      step,
+      async () => {
+        await this.#ready();
+        return await step();
+      },
     );
   }
 

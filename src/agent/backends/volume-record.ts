@@ -17,6 +17,8 @@ export interface VolumeRecord {
   readonly profile: string | null;
   /** The name people use, for whoever looks at the pool by hand. */
   readonly name: string | null;
+  /** The copy from another pool that it was made from; absent when it was made here. */
+  readonly copy?: string;
 }
 
 /** Writes the record into a volume's directory so that it survives a power cut. */
@@ -49,7 +51,15 @@ export async function readVolumeRecord(directory: string, datasetId: DatasetId):
     throw damaged(`cannot be read (${errorText(error)})`, error);
   }
   if (typeof content !== 'object' || content === null) throw damaged('holds no object');
-  const { version, datasetId: writtenId, sizeBytes, filesystem, profile, name } = content as Record<string, unknown>;
+  const {
+    version,
+    datasetId: writtenId,
+    sizeBytes,
+    filesystem,
+    profile,
+    name,
+    copy,
+  } = content as Record<string, unknown>;
   if (version !== 1) throw damaged(`has version ${String(version)}, this release knows version 1`);
   if (writtenId !== datasetId) throw damaged(`belongs to dataset ${String(writtenId)}`);
   if (typeof sizeBytes !== 'number' || !Number.isSafeInteger(sizeBytes) || sizeBytes < 0) throw damaged('has no size');
@@ -59,5 +69,6 @@ export async function readVolumeRecord(directory: string, datasetId: DatasetId):
     filesystem: typeof filesystem === 'string' ? filesystem : null,
     profile: typeof profile === 'string' ? profile : null,
     name: typeof name === 'string' ? name : null,
+    ...(typeof copy === 'string' ? { copy } : {}),
   };
 }

@@ -63,11 +63,7 @@ export async function whileFrozen<T>(
   signal.addEventListener('abort', onAbort, { once: true });
   try {
     await orAbort(frozen(guard, ended, mountPoint), over.signal);
-    void ended
-      .catch(() => undefined)
-      .then(() =>
-        over.abort(new Error(`${mountPoint} was frozen for ${longestMs / 1000} s, and no longer is allowed`)),
-      );
+    void ended.catch(() => null).then((code) => over.abort(new Error(whyOver(code, mountPoint, longestMs))));
     const result = await work(over.signal);
     // The guard's time was over in the middle of the work: what it saw is no single instant.
     over.signal.throwIfAborted();
@@ -79,6 +75,11 @@ export async function whileFrozen<T>(
     // The guard may have been killed. What somebody else froze is not ours to thaw.
     if (mayBeFrozen) await thaw(kernel, mountPoint);
   }
+}
+
+function whyOver(guardEndedWith: number | null, mountPoint: string, longestMs: number): string {
+  if (guardEndedWith === null) return `${mountPoint} is no longer frozen: who kept it so was killed`;
+  return `${mountPoint} was frozen for ${longestMs / 1000} s, and no longer is allowed`;
 }
 
 /** Thaws a filesystem; fine when it is not frozen. */

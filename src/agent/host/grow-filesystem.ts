@@ -27,7 +27,10 @@ export async function growMountedExt4(device: string, surroundings: Surroundings
   }
 }
 
-/** Checks an ext4 that nobody has and grows it to the size of its file; one that fills it already stays as it is. */
+/**
+ * Checks an ext4 that nobody has and grows it to the size of its file; one that fills it already stays as it is. Interrupted, it
+ * may leave nothing that can be used: for copies only.
+ */
 export async function growExt4(path: string, surroundings: Surroundings): Promise<void> {
   await checkExt4(path, surroundings);
   await fillExt4File(path, surroundings);
@@ -40,9 +43,6 @@ export async function renewExt4(path: string, surroundings: Surroundings): Promi
   await runProgram(TUNE2FS, ['-U', 'random', path], { ...surroundings, timeoutMs: TIMEOUT_MS });
   await fillExt4File(path, surroundings);
 }
-
-/** Below this many bytes resize2fs may cut a file: to whole blocks of its filesystem. */
-export const LARGEST_CUT_BYTES = 4096;
 
 /** Makes an ext4 as large as its file. resize2fs cuts a file to whole blocks: what it cut is put back, as it held nothing. */
 async function fillExt4File(path: string, surroundings: Surroundings): Promise<void> {

@@ -8,6 +8,8 @@ export interface Kernel {
   mount(call: MountCall): Promise<void>;
   /** umount2(2) of the topmost mount at `target`; fails with `EBUSY` while it is in use, never detaches lazily. */
   unmount(target: string): Promise<void>;
+  /** The same, but lazily (MNT_DETACH): only for a filesystem that is dead, so that it cannot be written to any more. */
+  abandon(target: string): Promise<void>;
   /** ioctl(2) on an open file; the kernel reads and writes `argument`. Returns what the call returned. */
   ioctl(fd: number, request: number, argument: Buffer | null): Promise<number>;
   /** fsetxattr(2) on an open file. */
@@ -29,6 +31,7 @@ export const MountFlag = { remount: 32, noatime: 1024, bind: 0x1000, private: 1 
 
 /** UMOUNT_NOFOLLOW: a symlink put in place of the mount point must not lead the call elsewhere. */
 const UMOUNT_NOFOLLOW = 8;
+const MNT_DETACH = 2;
 /** LOCK_EX | LOCK_NB. */
 const LOCK_EXCLUSIVE_NOW = 2 | 4;
 
@@ -66,6 +69,10 @@ export function loadKernel(): Kernel {
     },
     unmount: async (target) => {
       await blocking.run(() => invoke(`umount2(${target})`, (done) => umount.async(target, UMOUNT_NOFOLLOW, done)));
+    },
+    abandon: async (target) => {
+      const flags = UMOUNT_NOFOLLOW | MNT_DETACH;
+      await blocking.run(() => invoke(`umount2(${target}, MNT_DETACH)`, (done) => umount.async(target, flags, done)));
     },
     ioctl: (fd, request, argument) =>
       short.run(() => invoke(`ioctl(0x${request.toString(16)})`, (done) => ioctl.async(fd, request, argument, done))),

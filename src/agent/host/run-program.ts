@@ -32,27 +32,31 @@ interface Ended {
 }
 
 const SAID_CHARACTERS = 2000;
-/** Of util-linux, as mount(8). */
-const SETPRIV = '/usr/bin/setpriv';
+/** Has the kernel kill a program when the thread that started it ends (PR_SET_PDEATHSIG); with Node that is the main thread. */
+export const BOUND_TO_US = ['/usr/bin/setpriv', '--pdeathsig', 'KILL'] as const;
 /** A daemon's PATH often lacks the sbin directories; the programs read their own configuration from the environment. */
 export const SYSTEM_ENVIRONMENT = {
   PATH: '/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin',
   LC_ALL: 'C',
 } as const;
 
+/** The system's path of a program. Fails with `program_missing`. */
+export async function findProgram({ name, debianPackage }: Program, searchPath: string): Promise<string> {
+  const path = await findIn(searchPath, name);
+  if (path !== undefined) return path;
+  const text = `${name} is not installed on this node: install it (Debian: apt-get install ${debianPackage})`;
+  throw new ProgramError('program_missing', text);
+}
+
 /**
  * Runs a program to its end. An abort kills it and waits until it has ended. It does not outlive this process: the next agent would work
  * on an image that the program still writes to, and one that hangs would be left for ever.
  */
 export async function runProgram(program: Program, parameters: readonly string[], run: Run): Promise<void> {
-  const { name, debianPackage } = program;
+  const { name } = program;
   const environment = { ...SYSTEM_ENVIRONMENT, PATH: run.searchPath ?? SYSTEM_ENVIRONMENT.PATH };
   const what = [name, parameters.at(-1)].filter((part) => part !== undefined).join(' ');
-  const path = await findIn(environment.PATH, name);
-  if (path === undefined) {
-    const text = `${name} is not installed on this node: install it (Debian: apt-get install ${debianPackage})`;
-    throw new ProgramError('program_missing', text);
-  }
+  const path = await findProgram(program, environment.PATH);
   const ended = await withDeadline(run.clock, run.timeoutMs, what, run.signal, (signal) =>
     untilItEnds(path, parameters, environment, signal),
   );
@@ -84,9 +88,11 @@ function untilItEnds(
       reject(signal.reason as Error);
       return;
     }
-    // The kernel kills it when the thread that started it ends (PR_SET_PDEATHSIG); with Node that is the main thread.
-    const bound = ['--pdeathsig', 'KILL', path, ...parameters];
-    const child = spawn(SETPRIV, bound, { stdio: ['ignore', 'ignore', 'pipe'], env: environment });
+    const [program, ...bound] = BOUND_TO_US;
+    const child = spawn(program, [...bound, path, ...parameters], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: environment,
+    });
     const kill = (): void => void child.kill('SIGKILL');
     signal.addEventListener('abort', kill, { once: true });
     let said = '';

@@ -6,7 +6,11 @@ import { readIfThere } from './read-if-there.ts';
 
 /** The part of the `cluster.json` of `flocker up` that a user of the API needs. */
 const ClusterJsonFile = Type.Object({
-  control: Type.Object({ url: Type.String({ pattern: '^https://' }) }),
+  control: Type.Object({
+    url: Type.String({ pattern: '^https://' }),
+    /** Of control services that stand by. */
+    other_urls: Type.Optional(Type.Array(Type.String({ pattern: '^https://' }))),
+  }),
   tls: Type.Object({ ca: Type.String(), cert: Type.String(), key: Type.String() }),
 });
 

@@ -32,7 +32,7 @@ const clusterJson = (port: number): string =>
 describe('the original way', () => {
   it('has the defaults of the original', async () => {
     expect(await find({ controlService: 'flocker.example.com' })).toEqual({
-      url: 'https://flocker.example.com:4523',
+      urls: ['https://flocker.example.com:4523'],
       credentials: credentials(cwd),
     });
   });
@@ -46,7 +46,7 @@ describe('the original way', () => {
       clusterCrt: 'ca.crt',
     };
     expect(await find(options)).toEqual({
-      url: 'https://[2001:db8::1]:14523',
+      urls: ['https://[2001:db8::1]:14523'],
       credentials: credentials(join(cwd, 'certs'), 'alice', 'ca.crt'),
     });
   });
@@ -54,11 +54,11 @@ describe('the original way', () => {
   it('takes the environment, and options before it', async () => {
     const env = { FLOCKER_CERTS_PATH: '/etc/flocker', FLOCKER_USER: 'bob', FLOCKER_CONTROL_SERVICE: '192.0.2.1' };
     expect(await find({}, env)).toEqual({
-      url: 'https://192.0.2.1:4523',
+      urls: ['https://192.0.2.1:4523'],
       credentials: credentials('/etc/flocker', 'bob'),
     });
     expect(await find({ user: 'alice', controlService: '192.0.2.2', certsPath: '/x' }, env)).toEqual({
-      url: 'https://192.0.2.2:4523',
+      urls: ['https://192.0.2.2:4523'],
       credentials: credentials('/x', 'alice'),
     });
   });
@@ -67,18 +67,18 @@ describe('the original way', () => {
     await write('made/cluster.yml', 'cluster_name: x\nusers:\n - carol\n - dave\ncontrol_node: 192.0.2.77\n');
     const yml = { clusterYml: 'made/cluster.yml' };
     const expected = credentials(join(cwd, 'made'), 'carol');
-    expect(await find(yml)).toEqual({ url: 'https://192.0.2.77:4523', credentials: expected });
+    expect(await find(yml)).toEqual({ urls: ['https://192.0.2.77:4523'], credentials: expected });
     await write('made/agent.yml', 'version: 1\ncontrol-service: {hostname: 192.0.2.5, port: 4524}\n');
-    expect(await find(yml)).toEqual({ url: 'https://192.0.2.5:4523', credentials: expected });
-    expect(await find({ ...yml, controlService: '192.0.2.6' })).toMatchObject({ url: 'https://192.0.2.6:4523' });
+    expect(await find(yml)).toEqual({ urls: ['https://192.0.2.5:4523'], credentials: expected });
+    expect(await find({ ...yml, controlService: '192.0.2.6' })).toMatchObject({ urls: ['https://192.0.2.6:4523'] });
     await write('made/agent.yml', 'control-service: {hostname: h, rest-port: 999}\n');
-    expect(await find(yml)).toMatchObject({ url: 'https://h:999' });
-    expect(await find({ ...yml, controlPort: 7 })).toMatchObject({ url: 'https://h:7' });
+    expect(await find(yml)).toMatchObject({ urls: ['https://h:999'] });
+    expect(await find({ ...yml, controlPort: 7 })).toMatchObject({ urls: ['https://h:7'] });
   });
 
   it('finds ./cluster.yml by itself, but not for certificates that lie elsewhere', async () => {
     await write('cluster.yml', 'users: [carol]\ncontrol_node: 192.0.2.77\n');
-    expect(await find()).toEqual({ url: 'https://192.0.2.77:4523', credentials: credentials(cwd, 'carol') });
+    expect(await find()).toEqual({ urls: ['https://192.0.2.77:4523'], credentials: credentials(cwd, 'carol') });
     expect(await find({ certsPath: '/x', controlService: 'h' })).toMatchObject({
       credentials: credentials('/x', 'user'),
     });
@@ -109,21 +109,28 @@ describe('a cluster of flocker up', () => {
     await write('a.json', clusterJson(1));
     await write('b.json', clusterJson(2));
     const certificates = { ca: '/c/cluster.crt', cert: '/c/user.crt', key: '/c/user.key' };
-    expect(await find({ cluster: 'a.json' })).toEqual({ url: 'https://127.0.0.1:1', credentials: certificates });
-    expect(await find({}, { FLOCKER_CLUSTER: join(cwd, 'b.json') })).toMatchObject({ url: 'https://127.0.0.1:2' });
+    expect(await find({ cluster: 'a.json' })).toEqual({ urls: ['https://127.0.0.1:1'], credentials: certificates });
+    expect(await find({}, { FLOCKER_CLUSTER: join(cwd, 'b.json') })).toMatchObject({ urls: ['https://127.0.0.1:2'] });
     expect(await find({ cluster: 'a.json' }, { FLOCKER_CLUSTER: 'b.json' })).toMatchObject({
-      url: 'https://127.0.0.1:1',
+      urls: ['https://127.0.0.1:1'],
     });
-    expect(await find({ controlService: 'h' }, { FLOCKER_CLUSTER: 'b.json' })).toMatchObject({ url: 'https://h:4523' });
+    expect(await find({ controlService: 'h' }, { FLOCKER_CLUSTER: 'b.json' })).toMatchObject({
+      urls: ['https://h:4523'],
+    });
   });
 
   it('is the default only while nothing else is given', async () => {
     await write('.flocker/cluster.json', clusterJson(3));
-    expect(await find()).toMatchObject({ url: 'https://127.0.0.1:3' });
-    expect(await find({}, { FLOCKER_CONTROL_SERVICE: 'h' })).toMatchObject({ url: 'https://h:4523' });
-    expect(await find({ controlService: 'i' })).toMatchObject({ url: 'https://i:4523' });
+    expect(await find()).toMatchObject({ urls: ['https://127.0.0.1:3'] });
+    expect(await find({}, { FLOCKER_CONTROL_SERVICE: 'h' })).toMatchObject({ urls: ['https://h:4523'] });
+    expect(await find({ controlService: 'i' })).toMatchObject({ urls: ['https://i:4523'] });
+    expect(await find({ controlService: 'i, j,192.0.2.1' })).toMatchObject({
+      urls: ['https://i:4523', 'https://j:4523', 'https://192.0.2.1:4523'],
+    });
+    for (const controlService of [',,', 'i,j k'])
+      await expect(find({ controlService })).rejects.toMatchObject({ code: 'no_control_service' });
     await write('cluster.yml', 'users: [carol]\ncontrol_node: j\n');
-    expect(await find()).toMatchObject({ url: 'https://j:4523' });
+    expect(await find()).toMatchObject({ urls: ['https://j:4523'] });
   });
 
   it('says what is wrong with the file', async () => {

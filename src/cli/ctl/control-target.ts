@@ -1,14 +1,15 @@
-import { isIP, isIPv6 } from 'node:net';
+import { isIP } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
+import { httpsUrls, splitHosts } from '../../kit/host-names.ts';
 import type { CredentialPaths } from '../../tls/file-names.ts';
 import { AUTHORITY_CERTIFICATE } from '../../tls/file-names.ts';
 import { readAgentYml, readClusterJson, readClusterYml } from './cluster-files.ts';
 import { CtlError } from './ctl-error.ts';
 import { fileExists } from './read-if-there.ts';
 
-/** A control service and the credentials for it. */
+/** The control services of a cluster and the credentials for them. */
 export interface ControlTarget {
-  readonly url: string;
+  readonly urls: readonly string[];
   readonly credentials: CredentialPaths;
 }
 
@@ -54,7 +55,7 @@ async function localTarget(path: string): Promise<ControlTarget> {
   const { control, tls } = await readClusterJson(path);
   const directory = dirname(path);
   return {
-    url: control.url,
+    urls: [control.url, ...(control.other_urls ?? [])],
     credentials: {
       ca: resolve(directory, tls.ca),
       cert: resolve(directory, tls.cert),
@@ -74,9 +75,9 @@ async function originalTarget(options: TargetOptions, { cwd, env }: Surroundings
   const certsPath = options.certsPath ?? (yml === undefined ? env['FLOCKER_CERTS_PATH'] || '.' : dirname(ymlPath));
   const directory = resolve(cwd, certsPath);
   const user = options.user ?? yml?.users?.[0] ?? (env['FLOCKER_USER'] || 'user');
-  const { host, port } = await controlAddress(options, env, directory, yml?.control_node);
+  const { hosts, port } = await controlAddress(options, env, directory, yml?.control_node);
   return {
-    url: `https://${isIPv6(host) ? `[${host}]` : host}:${port}`,
+    urls: httpsUrls(hosts, port),
     credentials: {
       ca: resolve(directory, options.clusterCrt ?? AUTHORITY_CERTIFICATE),
       cert: resolve(directory, `${user}.crt`),
@@ -90,16 +91,16 @@ async function controlAddress(
   env: Surroundings['env'],
   directory: string,
   controlNode: string | undefined,
-): Promise<{ host: string; port: number }> {
+): Promise<{ hosts: readonly string[]; port: number }> {
   const port = options.controlPort ?? DEFAULT_CONTROL_PORT;
   const given = options.controlService ?? env['FLOCKER_CONTROL_SERVICE'] ?? '';
-  if (given !== '') return { host: checkedHost(given), port };
+  if (given !== '') return { hosts: checkedHosts(given), port };
   const agentYml = join(directory, 'agent.yml');
   const control = (await readAgentYml(agentYml))?.['control-service'];
   if (control !== undefined) {
-    return { host: checkedHost(control.hostname), port: options.controlPort ?? control['rest-port'] ?? port };
+    return { hosts: checkedHosts(control.hostname), port: options.controlPort ?? control['rest-port'] ?? port };
   }
-  if (controlNode !== undefined) return { host: checkedHost(controlNode), port };
+  if (controlNode !== undefined) return { hosts: checkedHosts(controlNode), port };
   throw new CtlError(
     'no_control_service',
     `Where is the control service? Give --control-service HOST, or --cluster FILE for a cluster of "flocker up"; ` +
@@ -107,10 +108,12 @@ async function controlAddress(
   );
 }
 
-function checkedHost(host: string): string {
-  if (isIP(host) !== 0 || /^[A-Za-z0-9._-]+$/.test(host)) return host;
+function checkedHosts(text: string): readonly string[] {
+  const hosts = splitHosts(text);
+  const wrong = hosts.find((host) => isIP(host) === 0 && !/^[A-Za-z0-9._-]+$/.test(host));
+  if (wrong === undefined && hosts.length > 0) return hosts;
   throw new CtlError(
     'no_control_service',
-    `${JSON.stringify(host)} is no host name or IP address of a control service; give the port with --control-port.`,
+    `${JSON.stringify(wrong ?? text)} is no host name or IP address of a control service; give the port with --control-port.`,
   );
 }

@@ -32,7 +32,7 @@ export async function inspectDataset(
 
 function writeInspection(
   session: Session,
-  { configuration, status, state, holder, lease, usage, source_snapshot, growth, problem }: DatasetInspection,
+  { configuration, status, state, holder, lease, usage, source_snapshot, growth, copy, problem }: DatasetInspection,
   snapshots: readonly SnapshotView[],
   nodes: readonly NodeState[],
 ): void {
@@ -66,6 +66,10 @@ function writeInspection(
     ['made from', source_snapshot === undefined ? undefined : `snapshot ${printable(source_snapshot)}`],
     ['metadata', pairs.length === 0 ? undefined : printable(pairs.join(','))],
     ...snapshots.map((snapshot): [string, string] => ['snapshot', snapshotLine(snapshot)]),
+    [
+      'copied',
+      copy === undefined ? undefined : `from ${node(copy.from)}: ${bytesText(copy.bytes)} of ${bytesText(copy.total)}`,
+    ],
     ['growth', growth === undefined ? undefined : paint('yellow', printable(growth.message))],
     ['problem', problem === null ? undefined : paint('red', printable(problem.message))],
   ]);

@@ -1,9 +1,9 @@
-import { isIPv6 } from 'node:net';
 import type { AgentConfig } from '../../agent/agent-config.ts';
 import { connectFlocker } from '../../client/connect-flocker.ts';
 import { serverDate } from '../../client/server-date.ts';
 import type { Clock } from '../../kit/clock.ts';
 import { errorText } from '../../kit/coded-error.ts';
+import { httpsUrls } from '../../kit/host-names.ts';
 import { silentLogger } from '../../kit/logger.ts';
 import { certificateIdentity, loadCredentials } from '../../tls/credentials.ts';
 import { installedPaths } from '../../tls/file-names.ts';
@@ -20,15 +20,15 @@ export async function checkControl(
   signal: AbortSignal,
 ): Promise<Finding[]> {
   const { clock, random } = world;
-  const { hostname, restPort } = config.control;
-  const url = `https://${isIPv6(hostname) ? `[${hostname}]` : hostname}:${restPort}`;
+  const urls = httpsUrls(config.control.hostnames, config.control.restPort);
+  const url = urls.join(', ');
   try {
     const [tls, node] = await Promise.all([
       loadCredentials(installedPaths(certificates, 'plugin'), clock),
       loadCredentials(installedPaths(certificates, 'node'), clock),
     ]);
     const role = certificateIdentity(node.cert).role;
-    const connection = { urls: [url], tls, clock, random, logger: silentLogger };
+    const connection = { urls, tls, clock, random, logger: silentLogger };
     const client = connectFlocker(connection);
     try {
       const version = await client.version(signal);

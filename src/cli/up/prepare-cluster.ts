@@ -14,6 +14,8 @@ export interface ClusterWish {
   readonly nodes: number | undefined;
   /** Undefined: as it was made, or what this user can run. */
   readonly backend: ClusterBackend | undefined;
+  /** Each node has a pool of its own; only for a cluster that is made, and with btrfs. */
+  readonly poolPerNode?: boolean;
   readonly isRoot: boolean;
 }
 
@@ -48,6 +50,13 @@ export async function prepareCluster(
       `The ${backend} backend mounts filesystems and needs root; try --backend directory.`,
     );
   }
+  const poolPerNode = before === undefined ? wish.poolPerNode === true : before.poolPerNode === true;
+  if (wish.poolPerNode === true && !poolPerNode) {
+    throw new ClusterError('bad_cluster', `${wish.directory} was made without --pool-per-node. Give another --dir.`);
+  }
+  if (poolPerNode && backend !== 'btrfs') {
+    throw new ClusterError('bad_cluster', '--pool-per-node goes with --backend btrfs only.');
+  }
   const longest = layout.node(MOST_NODES).isolator;
   if (Buffer.byteLength(longest) > LONGEST_SOCKET_PATH) {
     throw new ClusterError(
@@ -69,7 +78,12 @@ export async function prepareCluster(
   const nodes = [...(before?.nodes ?? [])];
   while (nodes.length < count)
     nodes.push({ uuid: await makeNode(layout, nodes.length + 1, sources), host: hostOf(nodes.length + 1) });
-  const settings: ClusterSettings = { backend, ...(await choosePorts(before)), nodes };
+  const settings: ClusterSettings = {
+    backend,
+    ...(poolPerNode ? { poolPerNode } : {}),
+    ...(await choosePorts(before)),
+    nodes,
+  };
   for (const [index] of nodes.entries()) await writeAgentYml(layout, index + 1, settings);
   await writeSettings(layout.settings, settings);
   return { layout, settings };
@@ -151,20 +165,26 @@ async function writeAgentYml(layout: ClusterLayout, number: number, settings: Cl
     dataset: { ...storageSection(layout, number, settings), mount_root: node.mountRoot },
     node: {
       ...{ 'state-path': node.state, socket: node.socket, 'isolator-socket': node.isolator },
-      ...{ 'csi-socket': node.csi, 'docker-socket': node.docker, address: hostOf(number), 'shared-machine': true },
+      ...{
+        'csi-socket': node.csi,
+        'docker-socket': node.docker,
+        address: hostOf(number),
+        'shared-machine': true,
+        'copy-port': 0,
+      },
     },
   };
   await writeFile(node.agentYml, stringify(content), { mode: 0o600 });
 }
 
-/** Where node `number` has its volumes, as `agent.yml` says it; all nodes share one pool. */
+/** Where node `number` has its volumes, as `agent.yml` says it; all nodes share one pool, or each has its own. */
 export function storageSection(
   layout: ClusterLayout,
   number: number,
-  { backend }: Pick<ClusterSettings, 'backend'>,
+  { backend, poolPerNode = false }: Pick<ClusterSettings, 'backend' | 'poolPerNode'>,
 ): Readonly<Record<string, unknown>> {
   if (backend !== 'btrfs') return { backend, root_path: layout.volumes };
-  const poolFile = join(layout.volumes, 'pool.btrfs');
+  const poolFile = join(layout.volumes, poolPerNode ? `pool${number}.btrfs` : 'pool.btrfs');
   return { backend, pool_file: poolFile, pool_size: POOL_FILE_SIZE, pool_mount: layout.node(number).poolMount };
 }
 

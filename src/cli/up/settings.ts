@@ -7,6 +7,8 @@ import { CodedError, errorCode } from '../../kit/coded-error.ts';
 
 const Settings = Type.Object({
   backend: Type.Union([Type.Literal('loopback'), Type.Literal('directory'), Type.Literal('btrfs')]),
+  /** Each node has a pool of its own. */
+  poolPerNode: Type.Optional(Type.Boolean()),
   restPort: Type.Integer(),
   agentsPort: Type.Integer(),
   nodes: Type.Array(Type.Object({ uuid: Type.String(), host: Type.String() })),

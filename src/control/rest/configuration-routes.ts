@@ -146,7 +146,9 @@ function inspectNamed(service: ControlService, clock: Clock, name: string): Data
   const { deployment, cluster } = service;
   return deployment
     .named(name)
-    .map((dataset) => inspectionOf(dataset, deployment.lease(dataset.id), cluster, clock.wallMs()));
+    .map((dataset) =>
+      inspectionOf(dataset, deployment.lease(dataset.id), deployment.copies.get(dataset.id), cluster, clock.wallMs()),
+    );
 }
 
 function conditionsOf(request: FastifyRequest): Conditions {

@@ -143,7 +143,13 @@ class EventStream {
     const { datasetId, snapshotId } = this.#subject;
     const dataset = datasetId === undefined ? undefined : deployment.dataset(datasetId);
     if (dataset !== undefined) {
-      const data = inspectionOf(dataset, deployment.lease(dataset.id), cluster, this.#clock.wallMs());
+      const data = inspectionOf(
+        dataset,
+        deployment.lease(dataset.id),
+        deployment.copies.get(dataset.id),
+        cluster,
+        this.#clock.wallMs(),
+      );
       return { name: 'dataset', data };
     }
     const snapshot = snapshotId === undefined ? undefined : deployment.snapshots.get(snapshotId);

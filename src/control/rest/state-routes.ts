@@ -69,7 +69,13 @@ export function stateRoutes(app: FastifyInstance, service: ControlService, clock
     async (request) =>
       service.read(() =>
         select(request.query, service).map((dataset) =>
-          inspectionOf(dataset, deployment.lease(dataset.id), cluster, clock.wallMs()),
+          inspectionOf(
+            dataset,
+            deployment.lease(dataset.id),
+            deployment.copies.get(dataset.id),
+            cluster,
+            clock.wallMs(),
+          ),
         ),
       ),
   );

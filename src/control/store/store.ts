@@ -28,6 +28,11 @@ export interface Store {
    * holds in memory is no longer what is on disk.
    */
   commit(changes: readonly StoreChange[]): Promise<void>;
+  /**
+   * Throws unless the caller alone has the store open at this moment, for stores that several may want: what is in its memory is
+   * all there is. Absent where a lock sees to that.
+   */
+  assertCurrent?(): void;
   close(): Promise<void>;
 }
 

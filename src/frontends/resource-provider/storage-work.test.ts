@@ -139,3 +139,29 @@ it('destroys what is gone already', async () => {
     ok: false,
   });
 });
+
+it('has destroyed what it deleted, also when the answer got lost and its time is over', async () => {
+  const disk = { id: derivedUuid('a'), volume: 'a', root: '/r' };
+  await work().perform(make('a'), signal);
+  let looks = 0;
+  const storage = work(
+    {
+      deleteDataset: async (id, condition, soon) => {
+        await flocker.client.deleteDataset(id, condition, soon).catch(() => undefined);
+        return await away();
+      },
+      inspectDatasets: (soon) => ((looks += 1) < 3 ? away() : flocker.client.inspectDatasets(soon)),
+    },
+    300,
+  );
+  expect(await storage.perform({ kind: 'destroy', disk }, signal)).toEqual({ ok: true });
+  expect(looks).toBe(3);
+});
+
+it('has not destroyed what could not be deleted', async () => {
+  const disk = { id: derivedUuid('a'), volume: 'a', root: '/r' };
+  await work().perform(make('a'), signal);
+  const storage = work({ deleteDataset: away }, 300);
+  expect(await storage.perform({ kind: 'destroy', disk }, signal)).toMatchObject({ ok: false });
+  expect(sizes()).toEqual([[GIB, false]]);
+});

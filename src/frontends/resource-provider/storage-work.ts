@@ -1,3 +1,4 @@
+import type { DatasetInspection } from '../../api/inspection.ts';
 import { ClientError } from '../../client/flocker-client.ts';
 import { type BackoffPolicy, backoffMs } from '../../kit/backoff.ts';
 import { type Clock, pause } from '../../kit/clock.ts';
@@ -55,6 +56,8 @@ export class StorageWork {
       return { ok: true };
     } catch (error) {
       signal.throwIfAborted();
+      // The answer to the deletion may be what got lost. A disk whose volume is gone must not be on offer again.
+      if (work.kind === 'destroy' && (await this.#isDeleted(work.disk.id, signal))) return { ok: true };
       return { ok: false, message: errorText(error), full: isFull(error), doubtful: work.kind === 'make' };
     }
   }
@@ -138,9 +141,16 @@ export class StorageWork {
 
   async #adopt(datasetId: string, signal: AbortSignal): Promise<void> {
     const all = await this.#options.client.inspectDatasets(signal);
-    const found = all?.find(({ configuration }) => configuration.dataset_id.toLowerCase() === datasetId);
-    if (found === undefined || found.configuration.deleted)
-      throw new Hopeless(`volume ${datasetId} is not there any more`);
+    if (isGone(all, datasetId)) throw new Hopeless(`volume ${datasetId} is not there any more`);
+  }
+
+  /** Asks however long it takes: until it is known, nothing true can be said. */
+  async #isDeleted(datasetId: string, signal: AbortSignal): Promise<boolean> {
+    const id = parseDatasetId(datasetId);
+    if (id === undefined) return false;
+    const look = (soon: AbortSignal): Promise<DatasetInspection[] | undefined> =>
+      this.#options.client.inspectDatasets(soon);
+    return isGone(await this.#patiently('a deleted volume', Number.POSITIVE_INFINITY, signal, look), id);
   }
 
   async #destroy(datasetId: string, signal: AbortSignal): Promise<void> {
@@ -193,6 +203,11 @@ export class StorageWork {
       throw error;
     }
   }
+}
+
+function isGone(all: readonly DatasetInspection[] | undefined, datasetId: string): boolean {
+  const found = all?.find(({ configuration }) => configuration.dataset_id.toLowerCase() === datasetId);
+  return found === undefined || found.configuration.deleted;
 }
 
 function passes(error: unknown): boolean {

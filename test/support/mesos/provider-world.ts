@@ -364,7 +364,7 @@ export class ProviderWorld {
       case 'wipe':
         return fails ? { ok: false, message: 'it failed' } : { ok: true };
       case 'destroy':
-        if (fails) return { ok: false, message: 'it is in use' };
+        if (fails && this.datasets.has(work.disk.id)) return { ok: false, message: 'it is in use' };
         this.datasets.delete(work.disk.id);
         return { ok: true };
       default:

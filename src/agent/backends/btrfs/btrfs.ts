@@ -22,6 +22,7 @@ import { PoolSteps } from '../pool-steps.ts';
 import type { Statements } from '../statements.ts';
 import { planVolume, requireSize, type VolumeDefaults, wholeUnits } from '../volume-plan.ts';
 import { readVolumeRecord, type VolumeRecord, writeFirstVolumeRecord, writeVolumeRecord } from '../volume-record.ts';
+import { BtrfsCopies } from './copies.ts';
 import { describeBtrfs, poolSubvolumes } from './pool-report.ts';
 import { type OpenStorage, openPoolStorage } from './pool-storage.ts';
 import { Quota } from './quota.ts';
@@ -73,6 +74,11 @@ export async function openBtrfs(options: BtrfsOptions): Promise<Backend> {
     const mounts = new VolumeMounts(kernel, btrfs, quota, await realpath(mountRoot));
     return new BtrfsBackend(options, {
       ...{ kernel, btrfs, opened, layout, steps, quota, snapshots, mounts, mountRoot: await realpath(mountRoot) },
+      copies: new BtrfsCopies({
+        ...{ layout, steps, btrfs, tree, quota, clock },
+        compressionOf: (profile) =>
+          (profile === null ? undefined : options.profiles[profile]?.compression) ?? options.defaultCompression,
+      }),
       report: (signal) =>
         describeBtrfs({ layout, space, walk, profiles: options.profiles, statements: options.statements }, signal),
     });
@@ -87,6 +93,7 @@ interface Parts {
   readonly steps: PoolSteps;
   readonly quota: Quota;
   readonly snapshots: PoolSnapshots;
+  readonly copies: BtrfsCopies;
   readonly mounts: VolumeMounts;
   /** Real path. */
   readonly mountRoot: string;
@@ -98,6 +105,7 @@ class BtrfsBackend implements Backend {
   readonly pool: string;
   readonly profiles: readonly string[];
   readonly snapshots: PoolSnapshots;
+  readonly copies: BtrfsCopies;
   readonly #options: BtrfsOptions;
   readonly #parts: Parts;
   readonly #steps: PoolSteps;
@@ -107,6 +115,7 @@ class BtrfsBackend implements Backend {
     this.pool = parts.layout.id;
     this.profiles = Object.keys(options.profiles);
     this.snapshots = parts.snapshots;
+    this.copies = parts.copies;
     this.#options = options;
     this.#parts = parts;
     this.#steps = parts.steps;

@@ -20,7 +20,7 @@ import type { Statements } from '../statements.ts';
 import { wholeUnits } from '../volume-plan.ts';
 import { readVolumeRecord, type VolumeRecord, writeVolumeRecord } from '../volume-record.ts';
 import { finishFirstMount } from './first-mount.ts';
-import { finishGrowth, growImage } from './grow-image.ts';
+import { finishGrowth, growImage, removeGrownCopy } from './grow-image.ts';
 import { ImageLock, type VolumeDirectory } from './image-lock.ts';
 import { filesystemOf, type ImageDefaults, planImage } from './image-plan.ts';
 import { cloneImage, copyImage, thawAll, thawRemains } from './image-snapshot.ts';
@@ -91,6 +91,7 @@ class Loopback implements Backend {
       const ids = await this.#layout.listAttached();
       const attached = new Set<string>(ids);
       const volumes = ids.map((datasetId) => ({ datasetId, directory: this.#layout.attachedPath(datasetId) }));
+      await Promise.all(volumes.map(({ directory }) => removeGrownCopy(directory)));
       const surroundings = { kernel: this.#kernel, clock: this.#options.clock, log: this.#options.log };
       await thawAll(volumes, ({ datasetId }) => this.#mountPoint(datasetId), surroundings);
       for (const name of await readdir(this.#mountRoot)) {

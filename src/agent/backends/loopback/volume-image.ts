@@ -1,9 +1,8 @@
-import { access, type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Clock } from '../../../kit/clock.ts';
 import { errorCode } from '../../../kit/coded-error.ts';
 import { type FilesystemType, makeFilesystem } from '../../host/filesystem.ts';
-import { LARGEST_CUT_BYTES } from '../../host/grow-filesystem.ts';
 import { BackendError } from '../backend.ts';
 import { type VolumeRecord, writeVolumeRecord } from '../volume-record.ts';
 import { FRESH_MARKER } from './first-mount.ts';
@@ -68,20 +67,8 @@ export async function openWholeImage(directory: string, record: VolumeRecord): P
   const stats = await image.stat();
   // Larger than its record is an image whose growth was interrupted.
   if (stats.isFile() && stats.size >= record.sizeBytes) return image;
-  if (stats.isFile() && record.sizeBytes - stats.size < LARGEST_CUT_BYTES && (await isUnfinished(directory))) {
-    // A growth was interrupted right after resize2fs had cut the file to whole blocks.
-    await image.truncate(record.sizeBytes);
-    return image;
-  }
   await image.close();
   throw lost(stats.isFile() ? `has ${stats.size} bytes instead of ${record.sizeBytes}` : 'is no file');
-}
-
-async function isUnfinished(directory: string): Promise<boolean> {
-  return access(join(directory, UNFINISHED_MARKER)).then(
-    () => true,
-    () => false,
-  );
 }
 
 /** Whether a loop device's backing path can be the image of the volume `datasetId`, wherever in the pool it was. */

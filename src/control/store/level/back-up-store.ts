@@ -21,8 +21,7 @@ interface BackUpOptions {
 
 /** Writes all that is in a store to a new file, durably and with mode 0600. A control service may have the store open. */
 export async function backUpStore({ directory, path, scratchParent, wallMs }: BackUpOptions): Promise<Backup> {
-  if (await isThere(path))
-    throw new BackUpError('backup_exists', `${path} exists and is not replaced: name a new file.`);
+  await requireNew(path);
   if (!(await isThere(directory))) {
     throw new BackUpError(
       'no_store',
@@ -36,10 +35,23 @@ export async function backUpStore({ directory, path, scratchParent, wallMs }: Ba
       cause: error,
     });
   }
-  const { head, values } = await copyContents(directory, scratchParent);
-  const backup: Backup = { clusterId: head.clusterId, revision: head.revision, takenAtMs: wallMs, values };
+  return await writeBackup(path, async () => {
+    const { head, values } = await copyContents(directory, scratchParent);
+    return { clusterId: head.clusterId, revision: head.revision, takenAtMs: wallMs, values };
+  });
+}
+
+/** Writes what `read` finds to a new file, durably and with mode 0600. */
+export async function writeBackup(path: string, read: () => Promise<Backup>): Promise<Backup> {
+  await requireNew(path);
+  const backup = await read();
   await writeFileDurably(path, backupText(backup), 0o600);
   return backup;
+}
+
+async function requireNew(path: string): Promise<void> {
+  if (!(await isThere(path))) return;
+  throw new BackUpError('backup_exists', `${path} exists and is not replaced: name a new file.`);
 }
 
 function isThere(path: string): Promise<boolean> {

@@ -21,6 +21,8 @@ export interface RestoreOptions {
   /** Replaces a store that has something; what was there is kept in a directory beside. */
   readonly force: boolean;
   readonly wallMs: number;
+  /** False for records that are not old: nobody has used them since. True unless given. */
+  readonly isOld?: boolean;
 }
 
 /** What a restore made. */
@@ -39,7 +41,13 @@ export class RestoreError extends CodedError<'store_not_empty'> {
  * Makes the store of a backup, marked so that the control service doubts where volumes are. Refuses while a control service has the
  * store open. Killed at any moment it leaves the old store, the new one, or one that is refused as damaged and is restored again.
  */
-export async function restoreStore({ directory: path, backup, force, wallMs }: RestoreOptions): Promise<Restored> {
+export async function restoreStore({
+  directory: path,
+  backup,
+  force,
+  wallMs,
+  isOld = true,
+}: RestoreOptions): Promise<Restored> {
   const { directory, hasEntries, foreign: names } = await readLayout(path);
   const strange = names.filter((name) => !name.startsWith(REPLACED_PREFIX));
   if (!hasEntries && strange.length > 0) throw foreign(directory, strange);
@@ -48,7 +56,7 @@ export async function restoreStore({ directory: path, backup, force, wallMs }: R
     const lock = hasEntries ? await lockStore(directory, join(creating, 'lock')) : undefined;
     try {
       if (hasEntries && !force) await requireNothingIn(directory, creating);
-      const made = await makeEntries(join(creating, ENTRIES), backup, wallMs);
+      const made = await makeEntries(join(creating, ENTRIES), backup, isOld ? wallMs : undefined);
       await giveTo(directory, join(creating, ENTRIES));
       const replaced = hasEntries ? await putAside(directory, wallMs) : undefined;
       // The witness first: a store without the database that it tells of is never taken for a new one.
@@ -78,12 +86,13 @@ async function requireNothingIn(directory: string, scratch: string): Promise<voi
   );
 }
 
-async function makeEntries(location: string, backup: Backup, wallMs: number): Promise<StoreHead> {
+/** `restoredAtMs` marks it as old. */
+async function makeEntries(location: string, backup: Backup, restoredAtMs: number | undefined): Promise<StoreHead> {
   const { clusterId } = backup;
   const texts = new Map<string, string>();
   const put = (key: string, value: Json): void => void texts.set(key, JSON.stringify(value));
   for (const [key, value] of backup.values) put(key, value);
-  put(RESTORED_KEY, { atMs: wallMs, doubted: false });
+  if (restoredAtMs !== undefined) put(RESTORED_KEY, { atMs: restoredAtMs, doubted: false });
   const total = new EntrySum();
   for (const [key, text] of texts) total.put(key, text);
   const head = { clusterId, revision: backup.revision + 1, entries: total.entries, sum: total.sum };

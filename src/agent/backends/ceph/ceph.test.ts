@@ -1,0 +1,25 @@
+import { join } from 'node:path';
+import { afterAll } from 'vitest';
+import { backendContract } from '../../../../test/contract/backend.ts';
+import { CephCluster, cephSkipReason } from '../../../../test/support/ceph-cluster.ts';
+
+const skip = await cephSkipReason();
+const cluster = skip === null ? await CephCluster.start() : undefined;
+
+afterAll(async () => {
+  await cluster?.stop();
+});
+
+backendContract('ceph', {
+  section: { backend: 'ceph' },
+  bytesName: 'data',
+  skip,
+  mountsEndWithTheMachine: true,
+  snapshotsAreInstants: true,
+  fences: true,
+  place: (directory) => {
+    if (cluster === undefined) throw new Error('there is no cluster');
+    return cluster.place(directory);
+  },
+  mountedWithoutVolumes: ({ directory }) => [join(directory, 'ceph/a'), join(directory, 'mounts-a')],
+});

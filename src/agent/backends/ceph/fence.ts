@@ -1,0 +1,72 @@
+import type { ClientRegister } from './client-register.ts';
+import type { ClusterAccess } from './cluster-access.ts';
+
+/**
+ * Five years. By default Ceph forgets after an hour, and a machine that was away for longer would then send what it had not
+ * written yet.
+ */
+const CUT_OFF_SECONDS = 5 * 365 * 24 * 3600;
+/** The monitor takes only a number with a fraction for a real number. */
+const EXPIRE = CUT_OFF_SECONDS + 0.5;
+/** What is cut off for at least as long need not be cut off again. */
+const LONG_ENOUGH_MS = (CUT_OFF_SECONDS / 2) * 1000;
+/** A node can register another client while it is being cut off; not often, as each look cuts off what it had. */
+const ROUNDS = 5;
+
+/** Of `osd dump`. */
+interface Blocked {
+  /** Addresses and until when, with the offset from UTC: `2031-11-26T10:00:00.000000+0000`. */
+  readonly blocklist: Readonly<Record<string, string>>;
+}
+
+/** Cuts clients off from the storage, so that nothing they send is written any more. */
+export class Fence {
+  readonly #cluster: ClusterAccess;
+  readonly #register: ClientRegister;
+  readonly #wallMs: () => number;
+  readonly #underWay = new Map<string, Promise<void>>();
+
+  constructor(cluster: ClusterAccess, register: ClientRegister, wallMs: () => number) {
+    this.#cluster = cluster;
+    this.#register = register;
+    this.#wallMs = wallMs;
+  }
+
+  /** Cuts off all clients that a node has. Resolves when the cluster has it on record. Those who ask at once share it. */
+  async node(instance: string): Promise<void> {
+    let underWay = this.#underWay.get(instance);
+    if (underWay === undefined) {
+      underWay = this.#node(instance).finally(() => this.#underWay.delete(instance));
+      this.#underWay.set(instance, underWay);
+    }
+    await underWay;
+  }
+
+  /** Cuts off clients by their addresses; those that are already cost nothing. False when all were. */
+  async clients(addresses: readonly string[]): Promise<boolean> {
+    if (addresses.length === 0) return false;
+    const { blocklist } = await this.#cluster.ask<Blocked>('osd dump');
+    const missing = addresses.filter((address) => !this.#lasts(blocklist[address]));
+    if (missing.length === 0) return false;
+    await this.#cluster.use(async (rados) => {
+      const add = { prefix: 'osd blocklist', blocklistop: 'add', expire: EXPIRE };
+      await Promise.all(missing.map((addr) => rados.monCommand({ ...add, addr })));
+      await rados.awaitNewestMap();
+    });
+    return true;
+  }
+
+  async #node(instance: string): Promise<void> {
+    for (let round = 0; round < ROUNDS; round += 1) {
+      const clients = await this.#register.of(instance);
+      if (!(await this.clients([...clients.values()].map(({ address }) => address)))) return;
+    }
+    throw new Error(`node ${instance} starts clients as fast as they are cut off: stop its agent`);
+  }
+
+  #lasts(until: string | undefined): boolean {
+    if (until === undefined) return false;
+    const untilMs = Date.parse(until.replace(/(\.\d{3})\d*/, '$1').replace(/([+-]\d{2})(\d{2})$/, '$1:$2'));
+    return untilMs - this.#wallMs() > LONG_ENOUGH_MS;
+  }
+}

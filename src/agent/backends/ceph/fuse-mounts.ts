@@ -1,0 +1,210 @@
+import { access, mkdir, rm, rmdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errorCode } from '../../../kit/coded-error.ts';
+import type { Kernel } from '../../host/kernel.ts';
+import { type MountEntry, mountsAt, readMountTable } from '../../host/mount-table.ts';
+import { StorageUserSearch } from '../../host/storage-users.ts';
+import { BackendError } from '../backend.ts';
+import type { CephFuse, FuseProcess } from './ceph-fuse.ts';
+import type { ClientRegister } from './client-register.ts';
+import type { Fence } from './fence.ts';
+
+/** A directory of CephFS and where it is mounted on this machine. */
+export interface MountPlace {
+  /** Dataset id, or `pool`. */
+  readonly what: string;
+  readonly mountPoint: string;
+}
+
+export interface FuseMountsParts {
+  readonly kernel: Kernel;
+  readonly fuse: CephFuse;
+  readonly register: ClientRegister;
+  readonly fence: Fence;
+  /** Where it is noted which processes are registered, so that a look at a mount asks nobody. */
+  readonly notesDirectory: string;
+}
+
+/** `ceph-fuse` gives back what it had locked once a second, and ends then. */
+const END_TIMEOUT_MS = 2_000;
+/** Writing back what is cached; it also sleeps for 5 s where it missed its wakeup. */
+const WRITE_BACK_TIMEOUT_MS = 20_000;
+const KILLED_TIMEOUT_MS = 10_000;
+
+/**
+ * Mounts of CephFS that outlive the agent. Each has a `ceph-fuse` of its own: the kernel ends it with the last mount of it in any
+ * mount namespace and the last open file, so that where it has ended nothing can write, and all that was written is in the cluster.
+ */
+export class FuseMounts {
+  readonly #parts: FuseMountsParts;
+  readonly #users = new StorageUserSearch();
+
+  constructor(parts: FuseMountsParts) {
+    this.#parts = parts;
+  }
+
+  /** Whether it is mounted by a process that was registered and is not cut off. */
+  async isLive(mountPoint: string, table: readonly MountEntry[]): Promise<boolean> {
+    if (mountsAt(table, mountPoint).length === 0) return false;
+    return (await this.#live(await this.#parts.fuse.at(mountPoint))).length > 0;
+  }
+
+  /**
+   * Mounts it, unless that has been done. The client is registered and `confirm` has resolved before it counts as mounted; where either
+   * fails it is taken away again.
+   */
+  async mount(
+    { what, mountPoint }: MountPlace,
+    cephPath: string,
+    signal: AbortSignal,
+    confirm: () => Promise<void> = async () => undefined,
+  ): Promise<void> {
+    if (await this.isLive(mountPoint, await readMountTable())) return;
+    const { fuse, register } = this.#parts;
+    await this.#clear({ what, mountPoint }, signal);
+    await mkdir(mountPoint, { mode: 0o700 }).catch((error: unknown) => {
+      if (errorCode(error) !== 'EEXIST') throw error;
+    });
+    const process = await fuse.start(cephPath, mountPoint, signal);
+    try {
+      await register.add(process.token, { mounted: what, address: process.address });
+      await confirm();
+      await writeFile(this.#note(process.token), '');
+    } catch (error) {
+      await this.#end({ what, mountPoint }, [process], signal);
+      throw error;
+    }
+  }
+
+  /** Resolves when nothing can write through it any more and all that was written is in the cluster. */
+  async unmount({ what, mountPoint }: MountPlace, signal: AbortSignal): Promise<void> {
+    const { fuse, kernel, register } = this.#parts;
+    const before = await fuse.at(mountPoint);
+    const live = await this.#live(before);
+    if (live.length < before.length) {
+      await this.#end(
+        { what, mountPoint },
+        before.filter((process) => !live.includes(process)),
+        signal,
+      );
+    }
+    const table = await readMountTable();
+    const device = mountsAt(table, mountPoint).at(-1)?.device ?? null;
+    for (const _ of mountsAt(table, mountPoint)) {
+      try {
+        await kernel.unmount(mountPoint);
+      } catch (error) {
+        if (errorCode(error) !== 'EBUSY') throw error;
+        throw await this.#inUse(what, mountPoint, device, mountPoint);
+      }
+    }
+    await this.#awaitEnd(what, mountPoint, device, signal);
+    await this.#forget(before);
+    await register.remove(before.map(({ token }) => token));
+    await rmdir(mountPoint).catch((error: unknown) => {
+      if (errorCode(error) !== 'ENOENT') throw error;
+    });
+  }
+
+  async #awaitEnd(what: string, mountPoint: string, device: string | null, signal: AbortSignal): Promise<void> {
+    const { fuse } = this.#parts;
+    if ((await fuse.ended(mountPoint, END_TIMEOUT_MS, signal)).length === 0) return;
+    const users = device === null ? [] : await this.#users.find({ device, innerPath: '/' });
+    if (users.length === 0 && (await fuse.ended(mountPoint, WRITE_BACK_TIMEOUT_MS, signal)).length === 0) return;
+    throw await this.#inUse(what, mountPoint, device, null);
+  }
+
+  /** Whether a process serves it still, mounted here or not. */
+  async isServed(mountPoint: string): Promise<boolean> {
+    return (await this.#parts.fuse.at(mountPoint)).length > 0;
+  }
+
+  /** Takes away all mounts that the cluster has cut off. Who uses them gets errors already. */
+  async clearCutOff(): Promise<void> {
+    const { fuse } = this.#parts;
+    const signal = new AbortController().signal;
+    const processes = await fuse.running();
+    const states = await Promise.all(processes.map((process) => fuse.status(process)));
+    for (const process of processes.filter((_, index) => states[index]?.isCutOff === true)) {
+      const { mountPoint } = process;
+      await this.#end({ what: mountPoint, mountPoint }, [process], signal);
+      await rmdir(mountPoint).catch(() => undefined);
+    }
+  }
+
+  /** Takes away what is left of mounts that are not live, here and in the cluster. */
+  async #clear({ what, mountPoint }: MountPlace, signal: AbortSignal): Promise<void> {
+    const { fuse, register, fence } = this.#parts;
+    const processes = await fuse.at(mountPoint);
+    const live = await this.#live(processes);
+    await this.#end(
+      { what, mountPoint },
+      processes.filter((process) => !live.includes(process)),
+      signal,
+    );
+    const running = new Set((await fuse.running()).map(({ token }) => token));
+    const left = [...(await register.own())].filter(([token, { mounted }]) => mounted === what && !running.has(token));
+    // The cluster keeps for a minute what a client that ended without a word had locked.
+    await fence.clients(left.map(([, { address }]) => address));
+    await register.remove(left.map(([token]) => token));
+  }
+
+  /** Kills processes whose mounts nobody may use, and takes their mounts away. */
+  async #end({ mountPoint }: MountPlace, processes: readonly FuseProcess[], signal: AbortSignal): Promise<void> {
+    const { fuse, kernel } = this.#parts;
+    for (const process of processes) fuse.kill(process);
+    const killed = new Set(processes.map(({ token }) => token));
+    const left = (await fuse.at(mountPoint)).filter(({ token }) => killed.has(token));
+    if (
+      left.length > 0 &&
+      (await fuse.ended(mountPoint, KILLED_TIMEOUT_MS, signal)).some((one) => killed.has(one.token))
+    ) {
+      throw new Error(`ceph-fuse of ${mountPoint} does not end; look for I/O errors in the kernel log`);
+    }
+    await this.#forget(processes);
+    if ((await fuse.at(mountPoint)).length > 0) return;
+    for (const _ of mountsAt(await readMountTable(), mountPoint)) {
+      await kernel.unmount(mountPoint).catch(async (error: unknown) => {
+        if (errorCode(error) !== 'EBUSY') throw error;
+        await kernel.abandon(mountPoint);
+      });
+    }
+  }
+
+  async #live(processes: readonly FuseProcess[]): Promise<readonly FuseProcess[]> {
+    const are = await Promise.all(
+      processes.map(async (process) => {
+        if (!(await isFile(this.#note(process.token)))) return false;
+        // One that does not answer waits for the cluster.
+        return (await this.#parts.fuse.status(process))?.isCutOff !== true;
+      }),
+    );
+    return processes.filter((_, index) => are[index] === true);
+  }
+
+  async #forget(processes: readonly FuseProcess[]): Promise<void> {
+    await Promise.all(processes.map(({ token }) => rm(this.#note(token), { force: true })));
+  }
+
+  async #inUse(what: string, mountPoint: string, device: string | null, except: string | null): Promise<BackendError> {
+    const found = device === null ? [] : await this.#users.find({ device, innerPath: '/' });
+    const texts = found
+      .filter((user) => user.mountPoint === null || user.mountPoint !== except)
+      .map(({ text }) => text);
+    const who =
+      texts.join(', ') || 'something that is not visible to the agent, or is being written to the cluster still';
+    const text = `${what === 'pool' ? 'the pool' : `volume ${what}`} is still in use: ${mountPoint} is held by ${who}; end that, then it unmounts by itself`;
+    return new BackendError('volume_in_use', text);
+  }
+
+  #note(token: string): string {
+    return join(this.#parts.notesDirectory, `${token}.registered`);
+  }
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return await access(path).then(
+    () => true,
+    () => false,
+  );
+}
