@@ -35,6 +35,7 @@ const WEIGHTS = {
 export type DeedKind = keyof typeof WEIGHTS;
 const CHOICES = Object.entries(WEIGHTS).map(([kind, weight]) => [weight, kind as DeedKind] as const);
 
+const RIVALS = 0.3;
 const SOON_AFTER = 0.15;
 const DEATHS: readonly (readonly [number, DeedKind])[] = [
   [3, 'killControl'],
@@ -55,6 +56,11 @@ export function schedule(seed: number, forMs: number): Deed[] {
       ...{ subject: random.next() < 0.6 ? 0 : random.between(0, 5), lastsMs: random.next() ** 3 * 90_000 },
       way: random.next(),
     });
+    // Two who want the same at the same time.
+    const last = deeds.at(-1);
+    if (last?.kind === 'task' && random.next() < RIVALS) {
+      deeds.push({ ...last, atMs: atMs + random.next() * 30, node: (last.node + 1) % 3 });
+    }
     if (random.next() > SOON_AFTER) continue;
     // Right after something was asked for is when a death hurts most.
     deeds.push({

@@ -1,5 +1,5 @@
 import type { DeploymentView } from '../../src/control/deployment.ts';
-import type { Dataset } from '../../src/model/dataset.ts';
+import { type Dataset, NAME_KEY } from '../../src/model/dataset.ts';
 import type { Snapshot } from '../../src/model/snapshot.ts';
 import type { SimCluster } from './sim-cluster.ts';
 
@@ -27,7 +27,13 @@ export function brokenRule(cluster: SimCluster): string | undefined {
     if (dataset?.deleted === false && deleted.has(id))
       return `the deletion of dataset ${id} was answered and is forgotten`;
   }
+  const named = new Set<string>();
   for (const dataset of deployment.datasets()) {
+    const name = dataset.metadata[NAME_KEY];
+    if (name !== undefined && !dataset.deleted) {
+      if (named.has(name)) return `there are two datasets named ${name}`;
+      named.add(name);
+    }
     const wrong = wrongGrant(cluster, deployment, dataset);
     if (wrong !== undefined) return wrong;
   }

@@ -56,7 +56,7 @@ export function simClient(world: SimClientWorld): VolumesClient {
   const inspect = ({ deployment, cluster }: ControlService, id: DatasetId) => {
     const dataset = deployment.dataset(id);
     if (dataset === undefined) throw new ClientError('not_found', `there is no dataset ${id}`);
-    return inspectionOf(dataset, deployment.lease(id), cluster, wallMs());
+    return inspectionOf(dataset, deployment.lease(id), deployment.copies.get(id), cluster, wallMs());
   };
   const named = (service: ControlService, name: string): Promise<FoundDatasets> =>
     service.read(() => {
