@@ -13,6 +13,7 @@ export default defineConfig({
             'test/contract/**/*.test.ts',
             'test/power-loss/**/*.test.ts',
             'test/simulation/**/*.test.ts',
+            'test/hostile/**/*.test.ts',
             'examples/**/*.test.ts',
             'web/**/*.test.ts',
           ],

@@ -5,6 +5,7 @@ import { dvdcli } from './dvdcli.ts';
 import { isolator } from './isolator.ts';
 import { provider } from './provider.ts';
 import { ready } from './ready.ts';
+import { scale } from './scale.ts';
 
 const BENCHES: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
   btrfs,
@@ -14,6 +15,7 @@ const BENCHES: Readonly<Record<string, (args: readonly string[]) => Promise<void
   isolator,
   provider,
   ready,
+  scale,
 };
 
 const [name = '', ...args] = process.argv.slice(2);

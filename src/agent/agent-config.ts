@@ -1,8 +1,8 @@
 import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
-import { parseDocument } from 'yaml';
-import { CodedError } from '../kit/coded-error.ts';
+import { CodedError, errorText } from '../kit/coded-error.ts';
 import { splitHosts } from '../kit/host-names.ts';
+import { yamlValue } from '../kit/yaml-value.ts';
 import { type IsolatorConfig, IsolatorSection, readIsolatorSection } from './isolator-section.ts';
 
 const PORT = { minimum: 1, maximum: 65_535 };
@@ -152,10 +152,12 @@ class AgentConfigError extends CodedError<'bad_agent_yml'> {
 
 /** Reads the text of an `agent.yml`. Throws {@link AgentConfigError} with the place of the fault. */
 export function parseAgentConfig(text: string, path: string): AgentConfig {
-  const document = parseDocument(text);
-  const [fault] = document.errors;
-  if (fault !== undefined) throw new AgentConfigError('bad_agent_yml', `${path}: ${fault.message}`);
-  const parsed: unknown = document.toJS();
+  let parsed: unknown;
+  try {
+    parsed = yamlValue(text);
+  } catch (error) {
+    throw new AgentConfigError('bad_agent_yml', `${path}: ${errorText(error)}`, { cause: error });
+  }
   if (!agentYml.Check(parsed)) {
     const faults = agentYml.Errors(parsed).map(({ instancePath, message }) => `${instancePath || '/'} ${message}`);
     throw new AgentConfigError('bad_agent_yml', `${path}: ${faults.join('; ')}`);

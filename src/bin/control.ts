@@ -1,4 +1,4 @@
-import { access, mkdir } from 'node:fs/promises';
+import { access, mkdir, readFile } from 'node:fs/promises';
 import { hostname as machineName } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -37,7 +37,7 @@ export async function startControl(options: ControlOptions, world: DaemonWorld):
   const store =
     options.etcd === undefined ? await openLocal(options, world) : await openShared(options, options.etcd, world);
   const service = new ControlService({ store, entries: store.entries(), clock, newUuid, logger, onFatal: fatal });
-  const shared = { service, tls, clock, logger };
+  const shared = { service, tls, clock, logger, mostConnections: await connectionsEach() };
   const agents = await serveAgents({ ...shared, ...options.agents });
   const rest = await serveRest({ ...shared, ...options.rest, ...(await builtDashboard(logger)) });
   logger.info({ cluster: store.clusterId, restPort: rest.port, agentPort: agents.port }, 'control service listens');
@@ -68,6 +68,16 @@ async function openShared({ rest }: ControlOptions, etcd: EtcdOptions, world: Da
     ...{ name: JSON.stringify({ host: machineName(), port: rest.port, pid: process.pid }), clock, newUuid, logger },
     ...{ onLost: fatal, signal: new AbortController().signal },
   });
+}
+
+/** Descriptors that are kept from connections, for the store and the logs. */
+const KEPT_DESCRIPTORS = 256;
+
+/** How many connections each of the two listeners may have, of the descriptors that this process may open (proc(5)). */
+async function connectionsEach(): Promise<number> {
+  const limits = await readFile('/proc/self/limits', 'utf8');
+  const most = Number(/^Max open files +(\d+) /m.exec(limits)?.[1] ?? 1024);
+  return Math.max(64, Math.floor((most - KEPT_DESCRIPTORS) / 2));
 }
 
 /** It is built beside the programs; a build without it is complete but for that. */

@@ -1,9 +1,11 @@
 import { Compile } from 'typebox/compile';
-import { AGENT_PROTOCOL, AgentMessage, type ControlMessage } from '../api/agent-channel.ts';
+import { AGENT_PROTOCOL, AgentMessage, type ControlMessage, LONGEST_MESSAGE_BYTES } from '../api/agent-channel.ts';
+import { parseBoundedJson } from '../kit/bounded-json.ts';
 import type { Clock } from '../kit/clock.ts';
 import { errorText } from '../kit/coded-error.ts';
 import type { NodeId } from '../kit/ids.ts';
 import type { Logger } from '../kit/logger.ts';
+import { AgentInbox } from './agent-inbox.ts';
 import { AgentSession } from './agent-session.ts';
 import type { ControlService } from './control-service.ts';
 
@@ -12,6 +14,8 @@ const HELLO_TIMEOUT_MS = 10_000;
 const PING_MS = 30_000;
 /** How long an agent that is already connected has to prove that it lives when another one comes with its certificate. */
 const PROOF_OF_LIFE_MS = 2_000;
+/** What waits for an agent that does not read, bytes: more is not sent. */
+const MOST_UNSENT_BYTES = 2 * LONGEST_MESSAGE_BYTES;
 
 const message = Compile(AgentMessage);
 
@@ -23,6 +27,11 @@ export interface AgentPeer {
   /** Ends it once everything was sent. */
   close(): void;
   terminate(): void;
+  /** Stops and goes on reading what it sends. */
+  pause(): void;
+  resume(): void;
+  /** What was sent and is not on its way yet. */
+  unsentBytes(): number;
 }
 
 export interface AgentConnectionOptions {
@@ -44,7 +53,7 @@ export class AgentConnection {
   #heard = true;
   /** Who waits for the answer to a ping. */
   readonly #proofs: (() => void)[] = [];
-  #work: Promise<void> = Promise.resolve();
+  readonly #inbox: AgentInbox;
 
   constructor(
     peer: AgentPeer,
@@ -58,20 +67,25 @@ export class AgentConnection {
     this.#clock = clock;
     this.#logger = logger.child({ node: nodeId });
     this.#session = new AgentSession(nodeId, (order) => this.#send(order));
+    this.#inbox = new AgentInbox(
+      peer,
+      (bytes) => this.#take(bytes),
+      (error) => this.#drop(errorText(error)),
+    );
     this.#cancelTimer = clock.timer(HELLO_TIMEOUT_MS, () => this.#drop('no hello within 10 seconds'));
   }
 
   /** A message came. */
-  message(text: string): void {
+  message(bytes: Buffer): void {
     this.#noteLife();
-    // One after the other: a report must not overtake the hello before it.
-    this.#work = this.#work.then(() => this.#take(text)).catch((error: unknown) => this.#drop(errorText(error)));
+    this.#inbox.push(bytes);
   }
 
   /** The agent pinged, or answered a ping. */
   alive(answers: boolean): void {
     this.#noteLife();
     if (answers) for (const proved of this.#proofs.splice(0)) proved();
+    else this.#dropIfDeaf();
   }
 
   /** The connection is over. */
@@ -97,8 +111,8 @@ export class AgentConnection {
     this.#peer.terminate();
   }
 
-  async #take(text: string): Promise<void> {
-    const parsed: unknown = JSON.parse(text);
+  async #take(bytes: Buffer): Promise<void> {
+    const parsed = parseBoundedJson(bytes);
     if (!message.Check(parsed)) {
       const [first] = message.Errors(parsed);
       throw new Error(`a message does not fit the protocol: ${first?.instancePath ?? ''} ${first?.message ?? ''}`);
@@ -182,6 +196,12 @@ export class AgentConnection {
 
   #send(order: ControlMessage): void {
     this.#peer.send(JSON.stringify(order));
+    this.#dropIfDeaf();
+  }
+
+  /** What is sent, and the answers to its pings, would pile up here for an agent that does not read. */
+  #dropIfDeaf(): void {
+    if (this.#peer.unsentBytes() > MOST_UNSENT_BYTES) this.#drop('it does not read what it is sent');
   }
 
   #refuse(reason: string, declaration?: string): void {
@@ -191,6 +211,7 @@ export class AgentConnection {
   }
 
   #drop(reason: string): void {
+    this.#inbox.close();
     this.#logger.warn({ reason }, 'agent connection dropped');
     this.#peer.terminate();
   }

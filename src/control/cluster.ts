@@ -150,6 +150,11 @@ export class Cluster implements ClusterView {
     if (before?.pool !== node.pool) this.#pools.delete(node.id);
   }
 
+  /** How many datasets a node has something to say about. */
+  sightings(node: NodeId): number {
+    return this.#sightings.get(node)?.size ?? 0;
+  }
+
   /** A node measured its pool. */
   measurePool(node: NodeId, report: PoolReport, measuredAtMs: number): void {
     this.#measures += 1;

@@ -50,6 +50,9 @@ export interface ControlServiceOptions {
   readonly onFatal: (error: unknown) => void;
 }
 
+/** Volumes of one node that the records do not know: more than a node can have are invented. */
+const MOST_UNKNOWN = 200_000;
+
 /**
  * The control service without its listeners: takes requests and reports, decides, makes durable, then answers, orders and
  * announces. Nothing that is not on disk is ever shown to anybody.
@@ -339,6 +342,8 @@ export class ControlService {
       const id = parseDatasetId(report.datasetId);
       const dataset = id === undefined ? undefined : this.deployment.dataset(id);
       if (id === undefined) return [];
+      if (dataset === undefined && this.#cluster.sightings(session.nodeId) >= MOST_UNKNOWN)
+        throw new Error(`the node reports more than ${MOST_UNKNOWN} volumes that nobody knows`);
       this.#cluster.see(session.nodeId, id, report);
       return dataset === undefined ? [] : [{ dataset, report, want: session.presentWant(id, report.order) }];
     });

@@ -1,5 +1,10 @@
-/** The text of a WebSocket frame as `ws` hands it over. */
+/** The bytes of a WebSocket frame as `ws` hands it over. */
+export function frameBytes(data: Buffer | ArrayBuffer | Buffer[]): Buffer {
+  if (Array.isArray(data)) return Buffer.concat(data);
+  return Buffer.isBuffer(data) ? data : Buffer.from(data);
+}
+
+/** The text of a WebSocket frame. */
 export function frameText(data: Buffer | ArrayBuffer | Buffer[]): string {
-  if (Array.isArray(data)) return Buffer.concat(data).toString('utf8');
-  return (Buffer.isBuffer(data) ? data : Buffer.from(data)).toString('utf8');
+  return frameBytes(data).toString('utf8');
 }

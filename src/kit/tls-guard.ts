@@ -3,6 +3,11 @@ import type { Logger } from './logger.ts';
 
 /** A peer has this long for its handshake, milliseconds. */
 const HANDSHAKE_TIMEOUT_MS = 10_000;
+/** And this long, from the handshake on, for the head of its first request. */
+const HEADERS_TIMEOUT_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 30_000;
+/** How often connections are looked through for those that are late. */
+const LATE_LOOK_MS = 5_000;
 
 /** Certificate authority, own certificate and own key, PEM text. */
 export interface TlsMaterial {
@@ -20,6 +25,9 @@ export function mutualTls(material: TlsMaterial): {
   rejectUnauthorized: true;
   minVersion: 'TLSv1.2';
   handshakeTimeout: number;
+  headersTimeout: number;
+  requestTimeout: number;
+  connectionsCheckingInterval: number;
 } {
   return {
     ...material,
@@ -27,6 +35,9 @@ export function mutualTls(material: TlsMaterial): {
     rejectUnauthorized: true,
     minVersion: 'TLSv1.2',
     handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    connectionsCheckingInterval: LATE_LOOK_MS,
   };
 }
 
@@ -43,6 +54,17 @@ export function admitOnly(server: Server, prefix: 'user-' | 'node-', logger: Log
   });
   server.on('tlsClientError', (error: Error & { code?: string }, socket: TLSSocket) => {
     logger.warn({ peer: socket.remoteAddress, code: error.code, reason: error.message }, 'TLS handshake failed');
+  });
+}
+
+/**
+ * Takes no more than so many connections at once, authenticated or not: without a bound they would take every descriptor that this
+ * process may have, and the store could not open its files.
+ */
+export function limitConnections(server: Server, most: number, logger: Logger): void {
+  server.maxConnections = most;
+  server.on('drop', (peer?: { readonly remoteAddress?: string }) => {
+    logger.warn({ peer: peer?.remoteAddress, most }, 'a connection was refused: there are too many');
   });
 }
 

@@ -69,7 +69,7 @@ export function ask(cluster: SimCluster, deed: Deed): void {
 function make({ cluster, service, primary }: Request, source?: SnapshotId): Answer {
   const { datasetIds, deletions, acknowledged } = cluster;
   if (living(datasetIds, deletions).length >= MOST_DATASETS) return undefined;
-  const id = datasetId(datasetIds.length);
+  const id = datasetId((cluster.made += 1));
   datasetIds.push(id);
   const body = { primary, dataset_id: id, ...(source === undefined ? {} : { source_snapshot: source }) };
   return succeeded(service.createDataset(body, NO_CONDITIONS), () => acknowledged.made.add(id));

@@ -1,9 +1,10 @@
-import { chosen } from './choose.ts';
 import type { Deed, DeedKind } from './deeds.ts';
 import type { SimCluster } from './sim-cluster.ts';
 import type { Link } from './sim-network.ts';
 import type { SimNode } from './sim-node.ts';
 
+/** Names of volumes that tasks want. */
+const NAMES = 3;
 /** An operator tries again after so long. */
 const DECLARES_AGAIN_MS = 10_000;
 
@@ -15,11 +16,8 @@ interface Victim {
 }
 
 const MISFORTUNES: Partial<Record<DeedKind, (victim: Victim) => void>> = {
-  use: ({ cluster, node, deed }) => {
-    const id = chosen(cluster.datasetIds, cluster.deletions, deed.subject);
-    if (id === undefined || cluster.engine.volumes.get(id)?.mountedOn.has(node.id) !== true) return;
-    node.users.set(id, 'a task');
-    cluster.clock.timer(deed.lastsMs, () => node.users.delete(id));
+  task: ({ node, deed: { subject, lastsMs } }) => {
+    node.tasks.start(() => node.volumes, `volume-${subject % NAMES}`, lastsMs);
   },
   killAgent: ({ cluster, node, deed }) => {
     if (!node.isOn) return;
@@ -44,6 +42,11 @@ const MISFORTUNES: Partial<Record<DeedKind, (victim: Victim) => void>> = {
   killControl: ({ cluster: { clock, control }, deed: { way, lastsMs } }) => {
     control.die(way < 0.7 ? 'killed' : 'off');
     clock.timer(lastsMs / 3, () => control.start());
+  },
+  jump: ({ cluster: { control }, node, deed: { way, lastsMs } }) => {
+    // Of the control service or of the node, forward or back, seconds or an hour.
+    const byMs = way < 0.5 ? lastsMs : 40 * lastsMs;
+    (way % 0.2 < 0.1 ? control : node).jumpWall(way % 0.1 < 0.05 ? byMs : -byMs);
   },
   failing: ({ cluster, node, deed: { way, lastsMs } }) => {
     cluster.failing.set(node.id, 0.2 + way * 0.8);

@@ -22,17 +22,27 @@ const WEIGHTS = {
   snapshot: 3,
   removeSnapshot: 2,
   clone: 2,
-  use: 4,
+  task: 12,
   killAgent: 5,
   powerOff: 3,
   cut: 6,
   reset: 3,
   killControl: 3,
   failing: 2,
+  jump: 1,
 } as const;
 /** What may happen. */
 export type DeedKind = keyof typeof WEIGHTS;
 const CHOICES = Object.entries(WEIGHTS).map(([kind, weight]) => [weight, kind as DeedKind] as const);
+
+const RIVALS = 0.3;
+const SOON_AFTER = 0.15;
+const DEATHS: readonly (readonly [number, DeedKind])[] = [
+  [3, 'killControl'],
+  [3, 'killAgent'],
+  [1, 'powerOff'],
+  [1, 'reset'],
+];
 
 /** What happens in a run of `forMs`, from its seed. Mostly it concerns one dataset and two nodes: there harm can come from. */
 export function schedule(seed: number, forMs: number): Deed[] {
@@ -45,6 +55,17 @@ export function schedule(seed: number, forMs: number): Deed[] {
       ...{ node: random.next() < 0.8 ? random.between(0, 1) : random.between(2, 3) },
       ...{ subject: random.next() < 0.6 ? 0 : random.between(0, 5), lastsMs: random.next() ** 3 * 90_000 },
       way: random.next(),
+    });
+    // Two who want the same at the same time.
+    const last = deeds.at(-1);
+    if (last?.kind === 'task' && random.next() < RIVALS) {
+      deeds.push({ ...last, atMs: atMs + random.next() * 30, node: (last.node + 1) % 3 });
+    }
+    if (random.next() > SOON_AFTER) continue;
+    // Right after something was asked for is when a death hurts most.
+    deeds.push({
+      ...{ atMs: atMs + random.next() * 100, kind: random.weighted(DEATHS), node: random.between(0, 1), subject: 0 },
+      ...{ lastsMs: random.next() ** 3 * 30_000, way: random.next() },
     });
   }
   return deeds;

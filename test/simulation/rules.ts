@@ -1,5 +1,5 @@
 import type { DeploymentView } from '../../src/control/deployment.ts';
-import type { Dataset } from '../../src/model/dataset.ts';
+import { type Dataset, NAME_KEY } from '../../src/model/dataset.ts';
 import type { Snapshot } from '../../src/model/snapshot.ts';
 import type { SimCluster } from './sim-cluster.ts';
 
@@ -10,15 +10,31 @@ export function brokenRule(cluster: SimCluster): string | undefined {
   for (const [id, { mountedOn }] of cluster.engine.volumes) {
     if (mountedOn.size > 1) return `dataset ${id} is mounted on ${[...mountedOn].join(' and ')}`;
   }
+  for (const { tasks } of cluster.nodes) {
+    const fault = tasks.fault();
+    if (fault !== undefined) return fault;
+  }
+  for (const [id, records] of cluster.written) {
+    if (cluster.deletions.has(id) || (cluster.engine.volumes.get(id)?.records ?? 0) >= records) continue;
+    return `of ${records} records that were written to dataset ${id} some are lost`;
+  }
   const deployment = cluster.control.service?.deployment;
   if (deployment === undefined) return undefined;
   const { made, deleted } = cluster.acknowledged;
-  for (const id of cluster.datasetIds) {
-    const dataset = deployment.dataset(id);
+  for (const id of new Set([...made, ...deleted])) {
+    const dataset = deployment.dataset(id as Dataset['id']);
     if (dataset === undefined && made.has(id)) return `the creation of dataset ${id} was answered and is forgotten`;
     if (dataset?.deleted === false && deleted.has(id))
       return `the deletion of dataset ${id} was answered and is forgotten`;
-    const wrong = dataset === undefined ? undefined : wrongGrant(cluster, deployment, dataset);
+  }
+  const named = new Set<string>();
+  for (const dataset of deployment.datasets()) {
+    const name = dataset.metadata[NAME_KEY];
+    if (name !== undefined && !dataset.deleted) {
+      if (named.has(name)) return `there are two datasets named ${name}`;
+      named.add(name);
+    }
+    const wrong = wrongGrant(cluster, deployment, dataset);
     if (wrong !== undefined) return wrong;
   }
   return undefined;
@@ -46,9 +62,11 @@ export function unfinished(cluster: SimCluster): string[] {
   const snapshots = [...deployment.snapshots.all()].filter(
     (snapshot) => !isSnapshotDone(cluster, deployment, snapshot),
   );
+  const holding = cluster.nodes.filter(({ volumes }) => volumes === undefined || volumes.list().length > 0);
   const away = cluster.nodes.filter(({ id }) => service.cluster.node(id)?.connected !== true);
   return [
     ...away.map(({ id }) => `node ${id} is not connected`),
+    ...holding.map(({ id, volumes }) => `node ${id} holds ${JSON.stringify(volumes?.list())}`),
     ...datasets.map((dataset) => `dataset ${JSON.stringify(dataset)}`),
     ...snapshots.map((snapshot) => `snapshot ${JSON.stringify(snapshot)}`),
   ];

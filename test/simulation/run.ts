@@ -16,7 +16,7 @@ const minutes = (): number => (performance.now() - beganMs) / 60_000;
 const counts = new Map<string, number>();
 let [runs, steps, simulatedMs] = [0, 0, 0];
 do {
-  const outcome = await simulate(first + runs, undefined, values.verbose);
+  const outcome = await simulate(first + runs, undefined, { keepsAll: values.verbose });
   runs += 1;
   steps += outcome.steps;
   simulatedMs += outcome.simulatedMs;

@@ -78,12 +78,11 @@ function isBefore(a: Timer, b: Timer): boolean {
 /** The clock of one process: with the process end its timers. Its wall clock may be wrong. */
 export class ProcessClock implements Clock {
   readonly #world: SimClock;
-  readonly #wallErrorMs: number;
+  #wallErrorMs = 0;
   #alive = true;
 
-  constructor(world: SimClock, wallErrorMs = 0) {
+  constructor(world: SimClock) {
     this.#world = world;
-    this.#wallErrorMs = wallErrorMs;
   }
 
   get alive(): boolean {
@@ -102,6 +101,11 @@ export class ProcessClock implements Clock {
     return this.#world.timer(delayMs, () => {
       if (this.#alive) wake();
     });
+  }
+
+  /** Somebody sets the machine's clock: no timer moves. */
+  jumpWall(byMs: number): void {
+    this.#wallErrorMs += byMs;
   }
 
   /** The process is killed: nothing of it happens any more. */

@@ -13,15 +13,18 @@ export class SimControl {
   readonly #clock: SimClock;
   readonly #random: Random;
   readonly #newUuid: () => string;
+  readonly #diskLies: boolean;
   #process: ProcessClock | undefined;
   #service: ControlService | undefined;
   #connections = new Map<NodeId, AgentConnection>();
   readonly #ends = new Set<End>();
+  readonly #mourners = new Set<() => void>();
 
-  constructor(clock: SimClock, random: Random, newUuid: () => string) {
+  constructor(clock: SimClock, random: Random, newUuid: () => string, diskLies: boolean) {
     this.#clock = clock;
     this.#random = random;
     this.#newUuid = newUuid;
+    this.#diskLies = diskLies;
   }
 
   /** Undefined while it is down. */
@@ -32,7 +35,7 @@ export class SimControl {
   start(): void {
     if (this.#service !== undefined) return;
     const process = new ProcessClock(this.#clock);
-    const store = new SimStore(this.disk, process, this.#random);
+    const store = new SimStore(this.disk, process, this.#random, this.#diskLies);
     this.#process = process;
     this.#connections = new Map();
     this.#service = new ControlService({
@@ -54,6 +57,19 @@ export class SimControl {
       else end.machineDied();
     }
     this.#ends.clear();
+    if (how === 'killed') for (const mourner of this.#mourners) mourner();
+    this.#mourners.clear();
+  }
+
+  /** Its wall clock is set. */
+  jumpWall(byMs: number): void {
+    this.#process?.jumpWall(byMs);
+  }
+
+  /** Calls `then` when the process is killed, but not when its machine goes off. The returned function forgets it. */
+  onDeath(then: () => void): () => void {
+    this.#mourners.add(then);
+    return () => this.#mourners.delete(then);
   }
 
   /** Takes an agent's connection, unless nobody listens. */
@@ -66,11 +82,15 @@ export class SimControl {
       ping: () => end.ping(),
       close: () => end.terminate(),
       terminate: () => end.terminate(),
+      // Messages of a simulated network are small, and are read at once.
+      pause: () => undefined,
+      resume: () => undefined,
+      unsentBytes: () => 0,
     };
     const connection = new AgentConnection(peer, node, this.#connections, { service, clock, logger: silentLogger });
     this.#ends.add(end);
     end.events = {
-      message: (text) => connection.message(text),
+      message: (text) => connection.message(Buffer.from(text)),
       alive: (answers) => connection.alive(answers),
       closed: () => {
         this.#ends.delete(end);

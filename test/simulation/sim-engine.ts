@@ -7,6 +7,8 @@ export const DEFAULT_BYTES = 2 ** 28;
 interface Volume {
   readonly pool: string;
   sizeBytes: number;
+  /** Written by tasks, and synced. */
+  records: number;
   /** Whose it is in the pool: the storage keeps it when the machine goes off. */
   readonly owners: Set<NodeId>;
   readonly mountedOn: Set<NodeId>;
@@ -66,7 +68,8 @@ export class SimEngine {
     if (source !== undefined && from?.pool !== pool) throw new Error(`there is no snapshot ${source} in ${pool}`);
     this.#made.add(id);
     this.volumes.set(id, {
-      ...{ pool, sizeBytes: Math.max(sizeBytes, from?.sizeBytes ?? 0), owners: new Set(), mountedOn: new Set() },
+      ...{ pool, sizeBytes: Math.max(sizeBytes, from?.sizeBytes ?? 0), records: 0 },
+      ...{ owners: new Set(), mountedOn: new Set() },
     });
   }
 

@@ -42,13 +42,16 @@ export class SimStore implements Store {
   readonly #disk: SimDisk;
   readonly #clock: ProcessClock;
   readonly #random: Random;
+  readonly #lies: boolean;
   #waiting: (() => void)[] = [];
   #syncing = false;
 
-  constructor(disk: SimDisk, clock: ProcessClock, random: Random) {
+  /** One that `lies` says that commits are durable before they are: to see that a run finds that. */
+  constructor(disk: SimDisk, clock: ProcessClock, random: Random, lies = false) {
     this.#disk = disk;
     this.#clock = clock;
     this.#random = random;
+    this.#lies = lies;
   }
 
   get revision(): number {
@@ -63,6 +66,7 @@ export class SimStore implements Store {
     this.#disk.write(changes.map(changeText));
     return new Promise((resolve) => {
       this.#waiting.push(resolve);
+      if (this.#lies) resolve();
       if (!this.#syncing) this.#sync();
     });
   }
@@ -73,7 +77,7 @@ export class SimStore implements Store {
 
   #sync(): void {
     this.#syncing = true;
-    const delayMs = this.#random.next() < 0.02 ? this.#random.between(100, 3_000) : this.#random.between(1, 10);
+    const delayMs = this.#random.next() < 0.08 ? this.#random.between(100, 3_000) : this.#random.between(1, 10);
     const group = this.#waiting;
     this.#waiting = [];
     this.#clock.timer(delayMs, () => {

@@ -2,7 +2,7 @@ import { ask } from './ask.ts';
 import { befall } from './befall.ts';
 import { type Deed, schedule } from './deeds.ts';
 import { brokenRule, unfinished } from './rules.ts';
-import { SimCluster } from './sim-cluster.ts';
+import { SimCluster, type SimOptions } from './sim-cluster.ts';
 
 /** Deeds are done for so long; then everything is mended. */
 const DEEDS_MS = 10 * 60_000;
@@ -30,9 +30,9 @@ export interface Outcome {
 export async function simulate(
   seed: number,
   deeds: readonly Deed[] = schedule(seed, DEEDS_MS),
-  keepsAll = false,
+  options: SimOptions = {},
 ): Promise<Outcome> {
-  const cluster = new SimCluster(seed, keepsAll);
+  const cluster = new SimCluster(seed, options);
   const { clock, trace } = cluster;
   for (const deed of deeds) {
     clock.timer(deed.atMs, () => {

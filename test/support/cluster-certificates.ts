@@ -25,8 +25,8 @@ export interface ClusterCertificates {
   control(): Promise<Credentials>;
   user(name: string): Promise<Credentials>;
   node(): Promise<Credentials & { readonly nodeId: NodeId }>;
-  /** A certificate with any common name; `expired` ended a year ago. */
-  named(commonName: string, options?: { readonly expired?: boolean }): Promise<Credentials>;
+  /** A certificate with any common name; `expired` ended a year ago, `early` begins tomorrow. */
+  named(commonName: string, options?: { readonly expired?: boolean; readonly early?: boolean }): Promise<Credentials>;
   dispose(): Promise<void>;
 }
 
@@ -52,10 +52,13 @@ export async function clusterCertificates(name: string): Promise<ClusterCertific
       const { nodeId, ...paths } = await createNodeCertificate(request, sources);
       return { ...(await credentials(paths)), nodeId };
     },
-    named: async (commonName, { expired = false } = {}) => {
+    named: async (commonName, { expired = false, early = false } = {}) => {
       const { issuer, clusterId } = await loadAuthority(directory, systemClock);
       const keys = await newKeyPair('ec');
-      const signedAt = { ...systemClock, wallMs: () => systemClock.wallMs() - (expired ? LONG_AGO_MS : 0) };
+      const signedAt = {
+        ...systemClock,
+        wallMs: () => systemClock.wallMs() - (expired ? LONG_AGO_MS : 0) + (early ? 86_400_000 : 0),
+      };
       const holder = { clusterId, commonName, use: { kind: 'user' }, keys } as const;
       const cert = await signCertificate(holder, issuer, { ...sources, clock: signedAt });
       return { ca, cert, key: privateKeyPem(keys) };

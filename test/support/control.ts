@@ -32,6 +32,8 @@ export interface TestControlOptions {
   /** `level` keeps the store on disk, so that a restart reads what was written. */
   readonly store?: 'memory' | 'level';
   readonly dashboardDirectory?: string;
+  /** Of each listener. */
+  readonly mostConnections?: number;
 }
 
 interface Running {
@@ -46,6 +48,7 @@ export async function startTestControl({
   clock = systemClock,
   store = 'memory',
   dashboardDirectory,
+  mostConnections,
 }: TestControlOptions = {}): Promise<TestControl> {
   const certificates = await clusterCertificates('test');
   const tls = await certificates.control();
@@ -57,7 +60,10 @@ export async function startTestControl({
     store === 'memory'
       ? Promise.resolve(memory)
       : openLevelStore({ directory, newUuid: randomUUID, logger: silentLogger });
-  const more = dashboardDirectory === undefined ? {} : { dashboardDirectory };
+  const more = {
+    ...(dashboardDirectory === undefined ? {} : { dashboardDirectory }),
+    ...(mostConnections === undefined ? {} : { mostConnections }),
+  };
   let running = await run(await openStore(), { tls, clock, ...more }, failures);
   const stop = async (): Promise<void> => {
     await Promise.all([running.rest.close(), running.agents.close()]);
@@ -93,6 +99,7 @@ interface RunOptions {
   readonly tls: Credentials;
   readonly clock: Clock;
   readonly dashboardDirectory?: string;
+  readonly mostConnections?: number;
 }
 
 async function run(store: Store, options: RunOptions, failures: unknown[]): Promise<Running> {

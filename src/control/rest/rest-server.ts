@@ -6,7 +6,7 @@ import { Type } from 'typebox';
 import { PATHS } from '../../api/paths.ts';
 import type { Clock } from '../../kit/clock.ts';
 import type { Logger } from '../../kit/logger.ts';
-import { admitOnly, mutualTls, type TlsMaterial } from '../../kit/tls-guard.ts';
+import { admitOnly, limitConnections, mutualTls, type TlsMaterial } from '../../kit/tls-guard.ts';
 import type { ControlService } from '../control-service.ts';
 import { configurationRoutes } from './configuration-routes.ts';
 import { answerUnroutable, replyByContract } from './contract-replies.ts';
@@ -36,6 +36,8 @@ export interface RestServerOptions {
   readonly host: string;
   /** 0 chooses a free port. */
   readonly port: number;
+  /** Connections at once; unlimited unless given. */
+  readonly mostConnections?: number;
   /** The built dashboard; without it there is none. */
   readonly dashboardDirectory?: string;
   readonly clock: Clock;
@@ -48,6 +50,7 @@ export async function serveRest(options: RestServerOptions): Promise<Listener> {
   const app = await buildRestApp(options);
   const server = app.server as unknown as Server;
   admitOnly(server, 'user-', logger);
+  if (options.mostConnections !== undefined) limitConnections(server, options.mostConnections, logger);
   await app.listen({ host: options.host, port: options.port });
   const { port } = app.server.address() as AddressInfo;
   return {

@@ -42,6 +42,8 @@ export interface MesosAgentApi {
 /** The agent compares content types as text. */
 const JSON_TYPE = 'application/json';
 const KEEP_ALIVE_MS = 15_000;
+/** Longer than an agent's list of resource providers. */
+const LONGEST_ANSWER_BYTES = 16 * 2 ** 20;
 
 export function connectMesosAgent(options: MesosAgentOptions): MesosAgentApi {
   const provider = new URL('/api/v1/resource_provider', options.url);
@@ -207,7 +209,13 @@ function oneConnection({ url, ca }: MesosAgentOptions): HttpAgent {
 
 async function textOf(response: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
-  for await (const chunk of response) chunks.push(chunk as Buffer);
+  let bytes = 0;
+  for await (const chunk of response) {
+    chunks.push(chunk as Buffer);
+    bytes += (chunk as Buffer).length;
+    if (bytes > LONGEST_ANSWER_BYTES)
+      throw new MesosError('unreachable', `the agent's answer is longer than ${LONGEST_ANSWER_BYTES} bytes`);
+  }
   return Buffer.concat(chunks).toString('utf8');
 }
 

@@ -1,8 +1,8 @@
 import { type Static, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
-import { parseDocument } from 'yaml';
-import { CodedError } from '../../kit/coded-error.ts';
+import { CodedError, errorText } from '../../kit/coded-error.ts';
 import { targetProblem } from '../../kit/mount-target.ts';
+import { yamlValue } from '../../kit/yaml-value.ts';
 import type { Reservation } from './mesos-messages.ts';
 import type { OfferSettings } from './provider-state.ts';
 
@@ -141,10 +141,12 @@ export class ProviderConfigError extends CodedError<'bad_provider_yml'> {
 
 /** Reads the text of a `provider.yml`. Throws a {@link ProviderConfigError} with the place of the fault. */
 export function parseProviderYml(text: string, path: string): ProviderYml {
-  const document = parseDocument(text);
-  const [fault] = document.errors;
-  if (fault !== undefined) throw new ProviderConfigError('bad_provider_yml', `${path}: ${fault.message}`);
-  const parsed: unknown = document.toJS() ?? {};
+  let parsed: unknown;
+  try {
+    parsed = yamlValue(text) ?? {};
+  } catch (error) {
+    throw new ProviderConfigError('bad_provider_yml', `${path}: ${errorText(error)}`, { cause: error });
+  }
   if (providerYml.Check(parsed)) return parsed;
   const faults = providerYml.Errors(parsed).map(({ instancePath, message }) => `${instancePath || '/'} ${message}`);
   throw new ProviderConfigError('bad_provider_yml', `${path}: ${faults.join('; ')}`);
