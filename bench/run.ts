@@ -1,4 +1,5 @@
 import { btrfs } from './btrfs.ts';
+import { ceph } from './ceph.ts';
 import { csi } from './csi.ts';
 import { dvdcli } from './dvdcli.ts';
 import { isolator } from './isolator.ts';
@@ -8,6 +9,7 @@ import { scale } from './scale.ts';
 
 const BENCHES: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
   btrfs,
+  ceph,
   csi,
   dvdcli,
   isolator,

@@ -124,7 +124,7 @@ export class AgentConnection {
     }
     if (parsed.kind === 'storage') {
       if (!this.#joined) throw new Error('figures came before hello');
-      await this.#service.measured(this.#session, parsed);
+      this.#service.measured(this.#session, parsed);
       return;
     }
     if (parsed.kind === 'snapshotReport') {

@@ -33,6 +33,7 @@ import { LeaseClock } from './lease-clock.ts';
 import { type Wish, wishFor } from './orders.ts';
 import { settleCopies } from './settle-copies.ts';
 import { SnapshotService } from './snapshot-service.ts';
+import { StorageAnnouncements } from './storage-announcements.ts';
 import { poolView } from './storage-view.ts';
 import type { Json, Store } from './store/store.ts';
 import { inspectionOf, nodeInspection } from './views.ts';
@@ -71,12 +72,16 @@ export class ControlService {
   /** The session that was last ordered something about a dataset. */
   readonly #ordered = new Map<DatasetId, AgentSession>();
   readonly #expiries = new Map<NodeId, () => void>();
+  readonly #storage: StorageAnnouncements;
 
   constructor(options: ControlServiceOptions) {
     this.#clock = options.clock;
     this.#newUuid = options.newUuid;
     this.#logger = options.logger;
     this.events = new EventHub(options.newUuid());
+    this.#storage = new StorageAnnouncements(options.clock, (pool) => {
+      this.#announceStorage(pool).catch(() => undefined);
+    });
     this.#leases = new LeaseClock(options.clock, (lease) => {
       // A store that fails has been told to `onFatal`.
       this.#perform(() => decideExpireLease(this.deployment, lease, this.#clock.wallMs())).catch(() => undefined);
@@ -242,7 +247,7 @@ export class ControlService {
   }
 
   /** A node measured its pool and its volumes. */
-  async measured(session: AgentSession, { profiles, figures, volumes }: StorageReport): Promise<void> {
+  measured(session: AgentSession, { profiles, figures, volumes }: StorageReport): void {
     const node = this.#cluster.node(session.nodeId);
     if (node === undefined || this.#sessions.get(session.nodeId) !== session) return;
     for (const { datasetId, usedBytes, availableBytes } of volumes) {
@@ -250,7 +255,11 @@ export class ControlService {
       if (id !== undefined) this.#cluster.measureVolume(node.id, id, { usedBytes, availableBytes });
     }
     this.#cluster.measurePool(node.id, { profiles, figures }, this.#clock.wallMs());
-    const data = await this.read(() => poolView(node.pool, this.deployment, this.#cluster));
+    this.#storage.changed(node.pool);
+  }
+
+  async #announceStorage(pool: string): Promise<void> {
+    const data = await this.read(() => poolView(pool, this.deployment, this.#cluster));
     if (data !== undefined) this.events.publish({ name: 'storage', data });
   }
 
@@ -289,6 +298,7 @@ export class ControlService {
   /** Stops timers and closes the store once what is under way is durable. */
   async close(): Promise<void> {
     this.#leases.close();
+    this.#storage.close();
     for (const cancel of this.#expiries.values()) cancel();
     await this.#durable.close();
   }

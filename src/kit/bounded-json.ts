@@ -20,7 +20,7 @@ function refuseCostly(bytes: Buffer): void {
   let values = 0;
   let depth = 0;
   for (let at = 0; at < bytes.length; at += 1) {
-    switch (bytes[at]) {
+    switch (bytes.readUInt8(at)) {
       case 0x22: // "
         at = endOfString(bytes, at);
         break;

@@ -48,19 +48,17 @@ function anyField(field: DescField, texts: readonly string[], depth: number): fc
 }
 
 function anyScalar(type: ScalarType, text: fc.Arbitrary<string>): fc.Arbitrary<unknown> {
-  switch (type) {
-    case ScalarType.STRING:
-      return text;
-    case ScalarType.BOOL:
-      return fc.boolean();
-    case ScalarType.BYTES:
-      return fc.uint8Array({ maxLength: 50 });
-    case ScalarType.INT64:
-    case ScalarType.SINT64:
-      return fc.oneof(fc.constantFrom(-1n, 0n, 2n ** 63n - 1n, -(2n ** 63n), 2n ** 26n), fc.bigInt(-1000n, 2n ** 50n));
-    case ScalarType.UINT64:
-      return fc.bigInt(0n, 2n ** 64n - 1n);
-    default:
-      return fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
-  }
+  const signed = fc.oneof(
+    fc.constantFrom(-1n, 0n, 2n ** 63n - 1n, -(2n ** 63n), 2n ** 26n),
+    fc.bigInt(-1000n, 2n ** 50n),
+  );
+  const known: Partial<Record<ScalarType, fc.Arbitrary<unknown>>> = {
+    [ScalarType.STRING]: text,
+    [ScalarType.BOOL]: fc.boolean(),
+    [ScalarType.BYTES]: fc.uint8Array({ maxLength: 50 }),
+    [ScalarType.INT64]: signed,
+    [ScalarType.SINT64]: signed,
+    [ScalarType.UINT64]: fc.bigInt(0n, 2n ** 64n - 1n),
+  };
+  return known[type] ?? fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 });
 }

@@ -111,13 +111,13 @@ describe('files of certificates that are not what they should be', () => {
         for (const which of ['ca', 'cert', 'key'] as const) await writeFile(paths[which], texts[which]);
         const failure = await loadCredentials(paths, systemClock).then(
           () => undefined,
-          (error: unknown) => error,
+          (error: unknown) => error as Error,
         );
         if (failure === undefined) return;
-        expect(failure, String(failure)).toBeInstanceOf(TlsError);
-        expect(String(failure)).toContain(directory);
+        expect(failure).toBeInstanceOf(TlsError);
+        expect(failure.message).toContain(directory);
         for (const line of good.key.split('\n').filter((one) => one.length > 20 && !one.startsWith('---')))
-          expect(String(failure)).not.toContain(line);
+          expect(failure.message).not.toContain(line);
       }),
       tried(150),
     );

@@ -28,13 +28,13 @@ interface Twist {
 
 function changed(whole: unknown, { path: [step = 0, ...deeper], value, how }: Twist): unknown {
   if (typeof whole !== 'object' || whole === null) return value;
-  const entries = Object.entries(whole);
+  const entries: [string, unknown][] = Object.entries(whole);
   const chosen = entries.length === 0 ? undefined : entries[step % entries.length];
   if (chosen === undefined || (how === 'add' && deeper.length === 0)) entries.push(['added', value]);
   else if (deeper.length > 0) chosen[1] = changed(chosen[1], { path: deeper, value, how });
   else if (how === 'remove') entries.splice(entries.indexOf(chosen), 1);
   else chosen[1] = value;
-  return Array.isArray(whole) ? entries.map(([, one]) => one) : Object.fromEntries(entries);
+  return Array.isArray(whole) ? entries.map(([, one]) => one) : (Object.fromEntries(entries) as object);
 }
 
 /** How often a property is tried: `count` times, or as many times more as `FUZZ_FACTOR` says. */

@@ -21,7 +21,7 @@ describe('openBackend', () => {
 
   it.each<[Readonly<Record<string, unknown>>, string]>([
     [{}, 'dataset.backend is missing'],
-    [{ backend: 'aws' }, 'dataset.backend must be one of loopback, directory, btrfs, not "aws"'],
+    [{ backend: 'aws' }, 'dataset.backend must be one of loopback, directory, btrfs, ceph, not "aws"'],
     [{ backend: 'loopback', region: 'x' }, 'unknown key dataset.region; known are backend'],
     [{ backend: 'directory', filesystem: 'ext4' }, 'unknown key dataset.filesystem'],
     [{ backend: 'loopback', root_path: 'relative' }, 'dataset.root_path must be an absolute path, not "relative"'],

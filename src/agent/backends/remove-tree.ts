@@ -8,7 +8,8 @@ import { errorCode } from '../../kit/coded-error.ts';
  */
 export async function removeTree(path: string): Promise<void> {
   try {
-    await rm(path, { recursive: true, force: true });
+    // A program of a killed agent may write into it for some milliseconds more.
+    await rm(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
   } catch (error) {
     if (errorCode(error) !== 'EACCES') throw error;
     await openUp(path);

@@ -21,9 +21,10 @@ const TOOLS: Readonly<Record<string, readonly Tool[]>> = {
     { name: 'btrfs', debianPackage: 'btrfs-progs', use: 'the btrfs backend' },
     { name: 'mkfs.btrfs', debianPackage: 'btrfs-progs', use: 'making a pool of a device or a file' },
   ],
+  ceph: [{ name: 'ceph-fuse', debianPackage: 'ceph-fuse', use: 'mounting volumes' }],
 };
 const FILESYSTEMS: Readonly<Record<string, readonly string[]>> = { loopback: ['ext4', 'xfs'], btrfs: ['btrfs'] };
-const NEEDS_ROOT: ReadonlySet<string> = new Set(['loopback', 'btrfs']);
+const NEEDS_ROOT: ReadonlySet<string> = new Set(['loopback', 'btrfs', 'ceph']);
 
 /** Node, rights, kernel and programs, for an agent with this backend. */
 export async function checkMachine(machine: Machine, backend: string | undefined): Promise<Finding[]> {

@@ -84,7 +84,7 @@ export class Attendance {
       };
       // On disk before they are made, so that a crash leaves none behind.
       await volumes.note(holderId, JSON.stringify(residence));
-      await makeDirectories(missing);
+      makeDirectories(missing);
       return plans.map((plan) => plan.target);
     });
   }
@@ -186,6 +186,6 @@ export class Attendance {
       others.set(other, richer);
       await this.#options.volumes.note(other, JSON.stringify(richer));
     }
-    await removeDirectories(removable);
+    removeDirectories(removable);
   }
 }

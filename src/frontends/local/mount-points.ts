@@ -1,7 +1,8 @@
-import { mkdir, realpath, rmdir, stat } from 'node:fs/promises';
+import { realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { errorCode, errorText } from '../../kit/coded-error.ts';
 import { plainPath, targetProblem } from '../../kit/mount-target.ts';
+import { OpenDirectories } from '../../kit/open-directories.ts';
 import { LocalError } from './local-error.ts';
 
 /** A place for a volume, with symbolic links resolved, and the directories that are missing, outermost first. */
@@ -24,19 +25,58 @@ export async function planMountPoint(path: string): Promise<MountPointPlan> {
   return { target, missing: rest.map((_, index) => join(real, ...rest.slice(0, index + 1))) };
 }
 
-/** Makes the missing directories. Fails with `bad_target` when one cannot be made. */
-export async function makeDirectories(missing: readonly string[]): Promise<void> {
+/**
+ * Makes the missing directories. Others may own the directories on the way: one that was put in the place of another, or a link, is
+ * refused. Fails with `bad_target` when one cannot be made.
+ */
+export function makeDirectories(missing: readonly string[]): void {
   for (const path of missing) {
-    await mkdir(path, { mode: 0o755 }).catch((error: unknown) => {
-      if (errorCode(error) === 'EEXIST') return;
+    const cannot = (problem: string): never => {
+      throw new LocalError('bad_target', `cannot make the mount point ${path}: ${problem}`);
+    };
+    try {
+      inDirectoryOf(path, cannot, (open, name) => open.make(name));
+    } catch (error) {
+      if (error instanceof LocalError) throw error;
       throw new LocalError('bad_target', `cannot make the mount point ${path}: ${errorText(error)}`, { cause: error });
-    });
+    }
   }
 }
 
-/** Removes directories that are empty, innermost first; leaves the others. */
-export async function removeDirectories(made: readonly string[]): Promise<void> {
-  for (const path of [...new Set(made)].sort((a, b) => b.length - a.length)) await rmdir(path).catch(() => undefined);
+/** Removes directories that are empty, innermost first; leaves the others, and what is reached through links now. */
+export function removeDirectories(made: readonly string[]): void {
+  for (const path of [...new Set(made)].sort((a, b) => b.length - a.length)) {
+    try {
+      inDirectoryOf(
+        path,
+        (problem) => fail(path, problem),
+        (open, name) => open.remove(name),
+      );
+    } catch {
+      // It is in use, or gone.
+    }
+  }
+}
+
+function inDirectoryOf(
+  path: string,
+  refused: (problem: string) => never,
+  work: (open: OpenDirectories, name: string) => void,
+): void {
+  const names = path.split('/').filter((name) => name !== '');
+  const last = names.pop();
+  if (last === undefined) return;
+  const open = OpenDirectories.at('/', refused, false);
+  try {
+    for (const name of names) if (open.enter(name) !== 'entered') refused(`${open.text(name)} was changed meanwhile`);
+    work(open, last);
+  } finally {
+    open.close();
+  }
+}
+
+function fail(path: string, problem: string): never {
+  throw new LocalError('bad_target', `mount point ${JSON.stringify(path)} ${problem}`);
 }
 
 /** The longest part of a path that exists, resolved, and the names below it that do not. */
@@ -55,5 +95,5 @@ async function nearestReal(path: string): Promise<{ real: string; rest: string[]
 }
 
 function refuse(path: string, problem: string | undefined): void {
-  if (problem !== undefined) throw new LocalError('bad_target', `mount point ${JSON.stringify(path)} ${problem}`);
+  if (problem !== undefined) fail(path, problem);
 }

@@ -11,13 +11,18 @@ export const RUN_FAILED = 125;
 /**
  * Runs in the new mount namespace: `$1` directory to enter again or nothing, `$2` number of mounts, three arguments for
  * each, then the command. It says on descriptor 3 that all is mounted, and waits on 4 for leave to go: the agent has to know
- * the namespace before anything can write there. Nobody at the other end means that `flocker run` was killed.
+ * the namespace before anything can write there. It mounts on the directory that it stands in, as others may put a link in the place
+ * of a name between two looks. Nobody at the other end means that `flocker run` was killed.
  */
 const PROGRAM = `
 directory=$1 count=$2
 shift 2
 while [ "$count" -gt 0 ]; do
-  mount --no-mtab --bind -- "$1" "$2" || exit ${RUN_FAILED}
+  (
+    cd -P -- "$2" || exit ${RUN_FAILED}
+    if [ "$PWD" != "$2" ]; then echo "flocker: $2 leads elsewhere now" >&2; exit ${RUN_FAILED}; fi
+    exec mount --no-canonicalize --no-mtab --bind -- "$1" .
+  ) || exit ${RUN_FAILED}
   if [ "$3" = ro ]; then mount --no-mtab -o remount,bind,ro -- "$2" || exit ${RUN_FAILED}; fi
   shift 3
   count=$((count - 1))

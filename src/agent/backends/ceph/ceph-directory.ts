@@ -9,6 +9,8 @@ import { removeTree } from '../remove-tree.ts';
 
 /** Snapshots of CephFS that are made here begin with it. */
 const SNAPSHOT_PREFIX = 'flocker-';
+/** Each waits for the cluster. */
+const FILES_AT_ONCE = 3;
 /** Every directory of CephFS has it; `readdir` does not show it. */
 const SNAPSHOTS = '.snap';
 
@@ -35,6 +37,33 @@ export async function setQuota(kernel: Kernel, path: string, sizeBytes: number):
 /** Where the bytes of new files in an empty directory go. Durable. */
 export async function setDataPool(kernel: Kernel, path: string, pool: string): Promise<void> {
   await setAttribute(kernel, path, 'ceph.dir.layout.pool', pool);
+}
+
+/**
+ * Makes all files below a directory durable, one by one: `sync -f` reaches the kernel's cache, and no further than to what `ceph-fuse` has
+ * in its own.
+ */
+export async function syncTree(path: string, signal: AbortSignal): Promise<void> {
+  const entries = await readdir(path, { withFileTypes: true });
+  for (let first = 0; first < entries.length; first += FILES_AT_ONCE) {
+    signal.throwIfAborted();
+    await Promise.all(
+      entries.slice(first, first + FILES_AT_ONCE).map(async (entry) => {
+        if (entry.isDirectory()) await syncTree(join(path, entry.name), signal);
+        else if (entry.isFile()) await syncFile(join(path, entry.name));
+      }),
+    );
+  }
+  await syncDirectory(path);
+}
+
+async function syncFile(path: string): Promise<void> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
 }
 
 /** What a directory has at this instant, for as long as `work` takes. */

@@ -13,7 +13,6 @@ import type { CephAccess } from './librados.ts';
 const PROGRAM = { name: 'ceph-fuse', debianPackage: 'ceph-fuse' };
 const START_TIMEOUT_MS = 30_000;
 const STATUS_TIMEOUT_MS = 2_000;
-/** From the end of its last mount to the end of the process, when nothing is left to be written. */
 const POLL_MS = 4;
 
 /** A process that serves one mount. It outlives the agent that started it. */
@@ -117,15 +116,18 @@ export class CephFuse {
     }
   }
 
-  /** Waits until the processes at a mount point have ended; returns those that have not in that time. It is not their parent. */
-  async ended(mountPoint: string, timeoutMs: number, signal: AbortSignal): Promise<readonly FuseProcess[]> {
+  /** Waits until processes have ended; returns those that have not in that time. It is not their parent, so nobody tells it. */
+  async ended(
+    processes: readonly FuseProcess[],
+    timeoutMs: number,
+    signal: AbortSignal,
+  ): Promise<readonly FuseProcess[]> {
     const { clock } = this.#options;
     const untilMs = clock.monotonicMs() + timeoutMs;
-    const first = await this.at(mountPoint);
-    for (let left = first; ; ) {
+    for (let left = processes; ; ) {
       left = left.filter(({ pid, token }) => commandLine(String(pid)).some((word) => word.includes(token)));
       if (left.length === 0 || clock.monotonicMs() > untilMs) {
-        const gone = first.filter((process) => !left.includes(process));
+        const gone = processes.filter((process) => !left.includes(process));
         await Promise.all(gone.map(({ token }) => rm(this.#socket(token), { force: true })));
         return left;
       }

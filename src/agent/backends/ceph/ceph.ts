@@ -1,6 +1,5 @@
 import { chmod, lstat, mkdir, readdir, realpath, rmdir, statfs, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { syncDirectory } from '../../../kit/atomic-file.ts';
 import type { Clock } from '../../../kit/clock.ts';
 import { errorCode, errorText } from '../../../kit/coded-error.ts';
 import { type DatasetId, type NewUuid, parseDatasetId } from '../../../kit/ids.ts';
@@ -20,7 +19,15 @@ import { PoolSteps } from '../pool-steps.ts';
 import type { Statements } from '../statements.ts';
 import { planVolume, requireSize, type VolumeDefaults, wholeUnits } from '../volume-plan.ts';
 import { readVolumeRecord, writeVolumeRecord } from '../volume-record.ts';
-import { bytesPath, dropSnapshots, poolFilesystem, setDataPool, setQuota, withSnapshot } from './ceph-directory.ts';
+import {
+  bytesPath,
+  dropSnapshots,
+  poolFilesystem,
+  setDataPool,
+  setQuota,
+  syncTree,
+  withSnapshot,
+} from './ceph-directory.ts';
 import { type CephFilesystem, findFilesystem } from './ceph-filesystem.ts';
 import { CephFuse } from './ceph-fuse.ts';
 import { Claims } from './claims.ts';
@@ -312,7 +319,7 @@ class CephBackend implements Backend {
 
   async #copy(from: string, to: string, signal: AbortSignal): Promise<void> {
     await copyTree(from, to, { clock: this.#options.clock, signal, timeoutMs: COPY_TIMEOUT_MS });
-    await syncDirectory(to);
+    await syncTree(to, signal);
   }
 
   async #look(datasetId: DatasetId, table: readonly MountEntry[]): Promise<VolumeState> {

@@ -99,8 +99,9 @@ export class FuseMounts {
       }
     }
     await this.#awaitEnd(what, mountPoint, device, signal);
-    await this.#forget(before);
-    await register.remove(before.map(({ token }) => token));
+    const tokens = before.map(({ token }) => token);
+    await this.#forget(tokens);
+    await register.remove(tokens);
     await rmdir(mountPoint).catch((error: unknown) => {
       if (errorCode(error) !== 'ENOENT') throw error;
     });
@@ -108,9 +109,11 @@ export class FuseMounts {
 
   async #awaitEnd(what: string, mountPoint: string, device: string | null, signal: AbortSignal): Promise<void> {
     const { fuse } = this.#parts;
-    if ((await fuse.ended(mountPoint, END_TIMEOUT_MS, signal)).length === 0) return;
+    const ended = async (timeoutMs: number): Promise<boolean> =>
+      (await fuse.ended(await fuse.at(mountPoint), timeoutMs, signal)).length === 0;
+    if (await ended(END_TIMEOUT_MS)) return;
     const users = device === null ? [] : await this.#users.find({ device, innerPath: '/' });
-    if (users.length === 0 && (await fuse.ended(mountPoint, WRITE_BACK_TIMEOUT_MS, signal)).length === 0) return;
+    if (users.length === 0 && (await ended(WRITE_BACK_TIMEOUT_MS))) return;
     throw await this.#inUse(what, mountPoint, device, null);
   }
 
@@ -147,21 +150,17 @@ export class FuseMounts {
     // The cluster keeps for a minute what a client that ended without a word had locked.
     await fence.clients(left.map(([, { address }]) => address));
     await register.remove(left.map(([token]) => token));
+    await this.#forget(left.map(([token]) => token));
   }
 
   /** Kills processes whose mounts nobody may use, and takes their mounts away. */
   async #end({ mountPoint }: MountPlace, processes: readonly FuseProcess[], signal: AbortSignal): Promise<void> {
     const { fuse, kernel } = this.#parts;
     for (const process of processes) fuse.kill(process);
-    const killed = new Set(processes.map(({ token }) => token));
-    const left = (await fuse.at(mountPoint)).filter(({ token }) => killed.has(token));
-    if (
-      left.length > 0 &&
-      (await fuse.ended(mountPoint, KILLED_TIMEOUT_MS, signal)).some((one) => killed.has(one.token))
-    ) {
+    if ((await fuse.ended(processes, KILLED_TIMEOUT_MS, signal)).length > 0) {
       throw new Error(`ceph-fuse of ${mountPoint} does not end; look for I/O errors in the kernel log`);
     }
-    await this.#forget(processes);
+    await this.#forget(processes.map(({ token }) => token));
     if ((await fuse.at(mountPoint)).length > 0) return;
     for (const _ of mountsAt(await readMountTable(), mountPoint)) {
       await kernel.unmount(mountPoint).catch(async (error: unknown) => {
@@ -182,8 +181,8 @@ export class FuseMounts {
     return processes.filter((_, index) => are[index] === true);
   }
 
-  async #forget(processes: readonly FuseProcess[]): Promise<void> {
-    await Promise.all(processes.map(({ token }) => rm(this.#note(token), { force: true })));
+  async #forget(tokens: readonly string[]): Promise<void> {
+    await Promise.all(tokens.map((token) => rm(this.#note(token), { force: true })));
   }
 
   async #inUse(what: string, mountPoint: string, device: string | null, except: string | null): Promise<BackendError> {

@@ -24,8 +24,6 @@ export interface Rados {
   readonly address: string;
   /** Sends a command to the monitors (`{prefix: 'osd dump'}`) and returns what they answer. */
   monCommand(command: Readonly<Record<string, unknown>>): Promise<string>;
-  /** The same to the active manager. */
-  mgrCommand(command: Readonly<Record<string, unknown>>): Promise<string>;
   /** Writes a whole object; durable on all its replicas. */
   write(place: ObjectPlace, content: string): Promise<void>;
   /** Makes an object; false when there is one, whoever made it. */
@@ -83,7 +81,7 @@ export async function connectRados({ confPath, client, keyringPath }: CephAccess
     lib.shutdown(cluster);
     throw error;
   }
-  const command = async (target: 'mon' | 'mgr', request: Readonly<Record<string, unknown>>): Promise<string> => {
+  const command = async (request: Readonly<Record<string, unknown>>): Promise<string> => {
     const [answer, answerBytes, said, saidBytes]: [[Pointer], [number], [Pointer], [number]] = [
       [null],
       [0],
@@ -92,7 +90,9 @@ export async function connectRados({ confPath, client, keyringPath }: CephAccess
     ];
     const text = JSON.stringify({ format: 'json', ...request });
     const result = await gate.run(() =>
-      completed((done) => lib[target].async(cluster, [text], 1, null, 0, answer, answerBytes, said, saidBytes, done)),
+      completed((done) =>
+        lib.monCommand.async(cluster, [text], 1, null, 0, answer, answerBytes, said, saidBytes, done),
+      ),
     );
     try {
       const reason = said[0] === null ? '' : textAt(said[0], saidBytes[0]);
@@ -114,8 +114,7 @@ export async function connectRados({ confPath, client, keyringPath }: CephAccess
   };
   return {
     address: addressOf(lib, cluster),
-    monCommand: (request) => command('mon', request),
-    mgrCommand: (request) => command('mgr', request),
+    monCommand: command,
     write: (place, content) =>
       inPool(place, async (io) => {
         const bytes = Buffer.from(content);
@@ -174,10 +173,6 @@ function bind() {
   })();
   const func = <Parameters extends readonly unknown[]>(declaration: string): Call<Parameters> =>
     library.func(declaration) as Call<Parameters>;
-  const command = (name: string) =>
-    func<[Pointer, readonly string[], number, null, number, [Pointer], [number], [Pointer], [number]]>(
-      `int ${name}(void *, const char **, size_t, const char *, size_t, _Out_ void **, _Out_ size_t *, _Out_ void **, _Out_ size_t *)`,
-    );
   return {
     create: func<[[Pointer], string, string, bigint]>(
       'int rados_create2(_Out_ void **, const char *, const char *, uint64_t)',
@@ -187,8 +182,9 @@ function bind() {
     connect: func<[Pointer]>('int rados_connect(void *)'),
     shutdown: func<[Pointer]>('void rados_shutdown(void *)'),
     addresses: func<[Pointer, [Pointer]]>('int rados_getaddrs(void *, _Out_ void **)'),
-    mon: command('rados_mon_command'),
-    mgr: command('rados_mgr_command'),
+    monCommand: func<[Pointer, readonly string[], number, null, number, [Pointer], [number], [Pointer], [number]]>(
+      'int rados_mon_command(void *, const char **, size_t, const char *, size_t, _Out_ void **, _Out_ size_t *, _Out_ void **, _Out_ size_t *)',
+    ),
     freeBuffer: func<[Pointer]>('void rados_buffer_free(void *)'),
     openPool: func<[Pointer, string, [Pointer]]>('int rados_ioctx_create(void *, const char *, _Out_ void **)'),
     closePool: func<[Pointer]>('void rados_ioctx_destroy(void *)'),
