@@ -49,9 +49,15 @@ export function schedule(seed: number, forMs: number): Deed[] {
   const random = new Random(seed);
   const deeds: Deed[] = [];
   const paceMs = random.between(200, 6_000);
+  // Tasks keep volumes where they are: without them more moves go on at the same time.
+  const hasTasks = random.next() < 0.5;
+  const next = (): DeedKind => {
+    const kind = random.weighted(CHOICES);
+    return kind === 'task' && !hasTasks ? 'move' : kind;
+  };
   for (let atMs = random.next() * paceMs; atMs < forMs; atMs += random.next() ** 2 * 3 * paceMs) {
     deeds.push({
-      ...{ atMs, kind: deeds.length < 2 ? 'create' : random.weighted(CHOICES) },
+      ...{ atMs, kind: deeds.length < 2 ? 'create' : next() },
       ...{ node: random.next() < 0.8 ? random.between(0, 1) : random.between(2, 3) },
       ...{ subject: random.next() < 0.6 ? 0 : random.between(0, 5), lastsMs: random.next() ** 3 * 90_000 },
       way: random.next(),
