@@ -173,6 +173,8 @@ describe.skipIf(skip !== null)(`etcd with three members${skip ?? ''}`, () => {
     const store = await openEtcdStore({
       address: { members: etcd.members, prefix: '/three/' },
       ...{ clock: systemClock, newUuid: randomUUID, logger: silentLogger, name: 'test' },
+      // Where other tests run as well, etcd may take seconds for an answer.
+      leaseSeconds: 10,
       onLost: (error) => lost.push(error),
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });

@@ -9,7 +9,7 @@ import type { EtcdCompare, EtcdGateway } from './etcd-gateway.ts';
 /** Another may lead, or nobody knows: what was under way here counts for nothing. */
 export class LeadershipLost extends StoreError {}
 
-/** How long a leader that is gone stays leader, seconds. etcd (with its default heartbeat) grants no lease shorter than 2. */
+/** etcd (with its default heartbeat) grants no lease shorter than 2. */
 const LEASE_SECONDS = 3;
 /** The lease is renewed this often, milliseconds. */
 const RENEWAL_MS = 700;
@@ -28,6 +28,8 @@ export interface LeadershipParts {
   readonly key: string;
   /** What others are told of this one, as JSON. */
   readonly name: string;
+  /** How long a leader that is gone stays leader, seconds; 3 unless given. */
+  readonly leaseSeconds?: number;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -80,9 +82,9 @@ export class Leadership {
     parts: LeadershipParts,
     signal: AbortSignal,
   ): Promise<Leadership | { leader: string; revision: string }> {
-    const { etcd, key, name, clock } = parts;
+    const { etcd, key, name, clock, leaseSeconds = LEASE_SECONDS } = parts;
     const askedMs = clock.monotonicMs();
-    const lease = await etcd.grantLease(LEASE_SECONDS, signal);
+    const lease = await etcd.grantLease(leaseSeconds, signal);
     const free: EtcdCompare = { key, target: 'CREATE', revision: '0' };
     const { done, revision, found } = await etcd.transaction(
       [free],
@@ -90,7 +92,7 @@ export class Leadership {
       [key],
       signal,
     );
-    if (done) return new Leadership(parts, lease, revision, askedMs + LEASE_SECONDS * 1000 * SHARE_OF_LEASE);
+    if (done) return new Leadership(parts, lease, revision, askedMs + leaseSeconds * 1000 * SHARE_OF_LEASE);
     await etcd.endLease(lease, signal).catch(() => undefined);
     return { leader: found[0]?.value ?? '', revision };
   }

@@ -17,6 +17,8 @@ export interface OpenEtcdStoreOptions extends Pick<EtcdAccess, 'tls' | 'user'> {
   readonly address: EtcdAddress;
   /** What other control services are told of this one, such as its address. */
   readonly name: string;
+  /** How long a leader that is gone stays leader, seconds; 3 unless given. */
+  readonly leaseSeconds?: number;
   readonly clock: Clock;
   readonly newUuid: NewUuid;
   readonly logger: Logger;
@@ -32,7 +34,7 @@ export interface OpenEtcdStoreOptions extends Pick<EtcdAccess, 'tls' | 'user'> {
  */
 export async function openEtcdStore(options: OpenEtcdStoreOptions): Promise<EtcdStore> {
   const { address, name, clock, newUuid, logger, onLost, signal } = options;
-  const { tls, user } = options;
+  const { tls, user, leaseSeconds } = options;
   const keys = new EtcdKeys(address.prefix);
   const etcd = new EtcdGateway({
     ...{ members: address.members, clock },
@@ -41,7 +43,8 @@ export async function openEtcdStore(options: OpenEtcdStoreOptions): Promise<Etcd
   });
   try {
     for (;;) {
-      const leadership = await Leadership.win({ etcd, key: keys.leader, name, clock, logger }, signal);
+      const parts = { etcd, key: keys.leader, name, clock, logger };
+      const leadership = await Leadership.win(leaseSeconds === undefined ? parts : { ...parts, leaseSeconds }, signal);
       try {
         const read = await readStore(etcd, leadership, keys, newUuid);
         leadership.assertHeld();
