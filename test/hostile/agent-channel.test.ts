@@ -117,8 +117,8 @@ describe('an agent with a certificate of the cluster that means ill', () => {
     await expect.poll(() => agent.open, { timeout: 20_000 }).toBe(false);
     clearInterval(look);
     expect(performance.now() - startedMs).toBeLessThan(15_000);
-    // This process sends it as well, masked: another 64 MiB for each copy.
-    expect((peak - before) / 2 ** 20).toBeLessThan(700);
+    // This process sends it as well, masked: another 64 MiB for each copy. Parsed, brackets took 2,700 and empty objects 1,700.
+    expect((peak - before) / 2 ** 20).toBeLessThan(1_200);
     await expectService();
   });
 
