@@ -34,6 +34,8 @@ interface AgentIdentity {
   readonly backend: string;
   readonly pool: string;
   readonly profiles: readonly string[];
+  /** Whether the storage cuts a node off before its volumes go to another. */
+  readonly fences?: boolean;
 }
 
 export interface ControlLinkOptions {
@@ -149,7 +151,7 @@ export class ControlLink {
 
   #opened(): void {
     const { identity, convergence } = this.#options;
-    const { era, version, backend, pool, profiles } = identity;
+    const { era, version, backend, pool, profiles, fences = false } = identity;
     this.#heard = true;
     this.#keepAlive();
     this.#send({
@@ -162,6 +164,7 @@ export class ControlLink {
       pool,
       profiles: [...profiles],
       has: convergence.has(),
+      ...(fences ? { fences } : {}),
       ...(this.#options.copies === undefined ? {} : { copies: { port: this.#options.copies.port } }),
       ...(this.#mayAcknowledge && this.#declaration !== undefined ? { acknowledges: this.#declaration } : {}),
     });

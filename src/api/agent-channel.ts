@@ -62,6 +62,8 @@ export const Hello = Type.Object({
    * any more and looked anew at what is.
    */
   acknowledges: Type.Optional(UuidField),
+  /** Whether the storage cuts a node off before its volumes go to another. */
+  fences: Type.Optional(Type.Boolean()),
   /** Where other nodes fetch copies of volumes of this node's pool; absent where volumes cannot be copied. */
   copies: Type.Optional(Type.Object({ port: Type.Integer({ minimum: 1, maximum: 65_535 }) })),
 });

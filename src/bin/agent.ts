@@ -183,7 +183,7 @@ async function startStorage(
     dials: config.control.hostnames.map((hostname) =>
       dialControl({ hostname, port: config.control.agentPort, address: config.address, tls, logger }),
     ),
-    identity: { era, version, backend: kind, pool, profiles },
+    identity: { era, version, backend: kind, pool, profiles, fences: backend.fence !== undefined },
     ...{ convergence, snapshots, storage: watch, clock, random, logger },
     ...(copies === undefined || copyListener === undefined
       ? {}

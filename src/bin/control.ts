@@ -23,6 +23,8 @@ export interface ControlOptions {
   readonly agents: Endpoint;
   /** Start although the store misses acknowledged commits. */
   readonly acceptLoss: boolean;
+  /** Nodes that were silent for so long are declared dead where their storage cuts them off, milliseconds; never when undefined. */
+  readonly fenceAfterMs: number | undefined;
   /** Undefined: in a directory of the data path. */
   readonly etcd: EtcdOptions | undefined;
 }
@@ -36,7 +38,10 @@ export async function startControl(options: ControlOptions, world: DaemonWorld):
   const tls = await loadCredentials(installedPaths(options.certificatesDirectory, 'control-service'), clock);
   const store =
     options.etcd === undefined ? await openLocal(options, world) : await openShared(options, options.etcd, world);
-  const service = new ControlService({ store, entries: store.entries(), clock, newUuid, logger, onFatal: fatal });
+  const service = new ControlService({
+    ...{ store, entries: store.entries(), clock, newUuid, logger, onFatal: fatal },
+    ...(options.fenceAfterMs === undefined ? {} : { fenceAfterMs: options.fenceAfterMs }),
+  });
   const shared = { service, tls, clock, logger, mostConnections: await connectionsEach() };
   const agents = await serveAgents({ ...shared, ...options.agents });
   const rest = await serveRest({ ...shared, ...options.rest, ...(await builtDashboard(logger)) });

@@ -39,6 +39,11 @@ export function flockerProgram(): Command {
       'start although the store misses acknowledged changes, as after restoring an old backup',
       false,
     )
+    .option(
+      '--fence-after <seconds>',
+      'declare a node dead that was silent for so long, where its storage cuts it off (ceph); 10 or more (default: never)',
+      fencingSeconds,
+    )
     .addOption(logLevel())
     .action(async (options: ControlFlags) => {
       await runDaemon('flocker-control', options.logLevel, async (world) => {
@@ -50,6 +55,7 @@ export function flockerProgram(): Command {
             rest: endpoint(options.port),
             agents: endpoint(options.agentPort),
             acceptLoss: options.acceptLoss,
+            fenceAfterMs: options.fenceAfter === undefined ? undefined : 1000 * options.fenceAfter,
             etcd: etcdOptions(options),
           },
           world,
@@ -105,6 +111,7 @@ interface ControlFlags extends EtcdFlags {
   readonly agentPort: string;
   readonly certificatesDirectory: string;
   readonly acceptLoss: boolean;
+  readonly fenceAfter?: number;
   readonly logLevel: string;
 }
 
@@ -119,6 +126,13 @@ function endpoint(text: string): Endpoint {
   if (parsed === undefined)
     throw new InvalidArgumentError('It must look like 4523, tcp:4523 or tcp:4523:interface=127.0.0.1.');
   return parsed;
+}
+
+/** Below ten seconds a restart of an agent would count as a death. */
+function fencingSeconds(text: string): number {
+  const seconds = wholeNumber(text);
+  if (seconds < 10) throw new InvalidArgumentError('It must be 10 or more.');
+  return seconds;
 }
 
 function wholeNumber(text: string): number {

@@ -34,6 +34,8 @@ export interface LiveNode {
   readonly pool: string;
   readonly profiles: readonly string[];
   readonly connected: boolean;
+  /** Whether its pool cuts a node off before its volumes go to another. */
+  readonly fences: boolean;
   /** Where other nodes fetch copies of its volumes; null when it has no part in that. */
   readonly copyPort: number | null;
   /** Wall clock of its last message, milliseconds since the epoch. */
@@ -44,8 +46,8 @@ export interface LiveNode {
 export function nodeOf(id: NodeId, hello: Hello, lastHeardMs: number): LiveNode {
   const { host, version, backend, pool, profiles } = hello;
   const era = parseAnyUuid(hello.era) ?? hello.era;
-  const copyPort = hello.copies?.port ?? null;
-  return { id, host, era, version, backend, pool, profiles, connected: true, copyPort, lastHeardMs };
+  const [copyPort, fences] = [hello.copies?.port ?? null, hello.fences ?? false];
+  return { id, host, era, version, backend, pool, profiles, connected: true, fences, copyPort, lastHeardMs };
 }
 
 /** The reported state of the cluster as decisions read it. */

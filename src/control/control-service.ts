@@ -29,6 +29,7 @@ import { settlePending } from './decide-snapshots.ts';
 import type { DeploymentView } from './deployment.ts';
 import { DurableDeployment } from './durable-deployment.ts';
 import { EventHub } from './event-hub.ts';
+import { FencePolicy } from './fence-policy.ts';
 import { LeaseClock } from './lease-clock.ts';
 import { type Wish, wishFor } from './orders.ts';
 import { settleCopies } from './settle-copies.ts';
@@ -47,6 +48,8 @@ export interface ControlServiceOptions {
   readonly clock: Clock;
   readonly newUuid: NewUuid;
   readonly logger: Logger;
+  /** Nodes that were silent for so long are declared dead where their storage cuts them off, milliseconds; never unless given. */
+  readonly fenceAfterMs?: number;
   /** Called when the store fails: what is in memory can no longer be made durable, so the process has to end. */
   readonly onFatal: (error: unknown) => void;
 }
@@ -73,6 +76,7 @@ export class ControlService {
   readonly #ordered = new Map<DatasetId, AgentSession>();
   readonly #expiries = new Map<NodeId, () => void>();
   readonly #storage: StorageAnnouncements;
+  readonly #fencing: FencePolicy | undefined;
 
   constructor(options: ControlServiceOptions) {
     this.#clock = options.clock;
@@ -96,6 +100,13 @@ export class ControlService {
       ...{ durable: this.#durable, cluster: this.#cluster, sessions: this.#sessions },
       ...{ perform: (decide) => this.#perform(decide), publish: (id) => this.#publish(id) },
     });
+    this.#fencing =
+      options.fenceAfterMs === undefined
+        ? undefined
+        : new FencePolicy({
+            ...{ afterMs: options.fenceAfterMs, deployment: this.deployment, cluster: this.#cluster },
+            ...{ clock: options.clock, logger: options.logger, declare: (node) => this.declareDead(node) },
+          });
     const doubts = decideDoubt(this.deployment, options.clock.wallMs());
     if (doubts.length > 0) {
       options.logger.warn({ datasets: doubts.length }, 'the records are an old copy: where volumes are is in doubt');
@@ -108,6 +119,7 @@ export class ControlService {
       changes: settlePending(this.deployment, this.#cluster, waited),
     })).catch(() => undefined);
     this.#settleCopies([...this.deployment.copies.all()].map(({ datasetId }) => datasetId)).catch(() => undefined);
+    this.#fencing?.begin();
   }
 
   get deployment(): DeploymentView {
@@ -185,6 +197,7 @@ export class ControlService {
     this.#expiries.delete(node.id);
     this.#sessions.set(node.id, session);
     this.#cluster.join(node);
+    this.#fencing?.joined(node.id);
     const known = this.#takeIn(session, hello.has);
     const settled = [
       ...(await this.#commit(() => this.#welcome(node, known))).snapshots,
@@ -281,6 +294,7 @@ export class ControlService {
     this.copies.left(session, node);
     const copied = this.deployment.copies.concerning(nodeId, node.pool).map(({ datasetId }) => datasetId);
     this.#settleCopies(copied).catch(() => undefined);
+    this.#fencing?.left(nodeId, Math.max(0, this.#clock.wallMs() - node.lastHeardMs));
     // The wall clock may have jumped since the node was heard.
     const leftMs = node.lastHeardMs + STATE_LIFETIME_MS - this.#clock.wallMs();
     const delayMs = Math.max(0, Math.min(STATE_LIFETIME_MS, leftMs));
@@ -298,6 +312,7 @@ export class ControlService {
   /** Stops timers and closes the store once what is under way is durable. */
   async close(): Promise<void> {
     this.#leases.close();
+    this.#fencing?.close();
     this.#storage.close();
     for (const cancel of this.#expiries.values()) cancel();
     await this.#durable.close();

@@ -18,6 +18,10 @@ for (;;) {
     } catch {
       rmSync(aside, { recursive: true, force: true });
     }
-    mkdirSync(directory, { recursive: true });
+    try {
+      mkdirSync(directory, { recursive: true });
+    } catch {
+      // What is around it is being removed.
+    }
   }
 }

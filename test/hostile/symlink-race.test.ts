@@ -14,6 +14,8 @@ import { runCommandLine } from '../../src/frontends/local/run-command.ts';
 
 const ATTACKER = fileURLToPath(new URL('attacker.mjs', import.meta.url));
 const RACE_MS = 2_000;
+/** A busy machine takes longer until both happened that a race has. */
+const LONGEST_RACE_MS = 25_000;
 
 let base: string;
 let outside: string;
@@ -56,7 +58,7 @@ it.each([
   };
   await attack(image ? join(rootfs, 'srv/data') : join(directory, 'data'));
   const seen = { made: 0, refused: 0 };
-  for (const until = performance.now() + RACE_MS; performance.now() < until; ) {
+  for (const beganMs = performance.now(); goesOn(beganMs, seen); ) {
     try {
       const place = await planPlace(path, surroundings, false);
       expect(place.target.startsWith(image ? rootfs : directory)).toBe(true);
@@ -81,7 +83,7 @@ it('flocker run makes no directory outside while a process swaps directories and
   await attack(join(home, 'data'));
   const seen = { made: 0, refused: 0 };
   const escaped: string[] = [];
-  for (const until = performance.now() + RACE_MS; performance.now() < until; ) {
+  for (const beganMs = performance.now(); goesOn(beganMs, seen); ) {
     try {
       const plan = await planMountPoint(join(home, 'data/a/b'));
       if (plan.target.startsWith(outside)) continue;
@@ -107,7 +109,7 @@ it.skipIf(process.getuid?.() !== 0)(
     await writeFile(join(volume, 'mark'), '');
     await attack(target);
     const seen = { mounted: 0, refused: 0 };
-    for (const until = performance.now() + RACE_MS; performance.now() < until; ) {
+    for (const beganMs = performance.now(); goesOn(beganMs, seen); ) {
       const mounts = [{ path: volume, target, mode: 'rw' as const }];
       // The command says whether the volume covers the place that the links lead to.
       const line = runCommandLine(mounts, ['test', '-e', join(outside, 'mark')], { isRoot: true, env: {}, enter: '' });
@@ -123,3 +125,9 @@ it.skipIf(process.getuid?.() !== 0)(
     expect(seen.refused).toBeGreaterThan(0);
   },
 );
+
+/** For its time, and until everything was seen that can be seen. */
+function goesOn(beganMs: number, seen: Readonly<Record<string, number>>): boolean {
+  const tookMs = performance.now() - beganMs;
+  return tookMs < RACE_MS || (tookMs < LONGEST_RACE_MS && Object.values(seen).includes(0));
+}

@@ -46,6 +46,7 @@ export function node(id: NodeId, fields: Partial<LiveNode> = {}): LiveNode {
     pool: 'pool-a',
     profiles: [],
     connected: true,
+    fences: false,
     copyPort: null,
     lastHeardMs: 0,
     ...fields,
