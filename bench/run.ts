@@ -2,6 +2,7 @@ import { btrfs } from './btrfs.ts';
 import { ceph } from './ceph.ts';
 import { csi } from './csi.ts';
 import { dvdcli } from './dvdcli.ts';
+import { failover } from './failover.ts';
 import { isolator } from './isolator.ts';
 import { provider } from './provider.ts';
 import { ready } from './ready.ts';
@@ -12,6 +13,7 @@ const BENCHES: Readonly<Record<string, (args: readonly string[]) => Promise<void
   ceph,
   csi,
   dvdcli,
+  failover,
   isolator,
   provider,
   ready,
