@@ -4,6 +4,7 @@ import { type BackoffPolicy, backoffMs } from '../kit/backoff.ts';
 import type { Clock } from '../kit/clock.ts';
 import { errorText } from '../kit/coded-error.ts';
 import { withDeadline } from '../kit/deadline.ts';
+import { failpoint } from '../kit/failpoint.ts';
 import { type DatasetId, parseDatasetId } from '../kit/ids.ts';
 import { KeyedQueue } from '../kit/keyed-queue.ts';
 import type { Logger } from '../kit/logger.ts';
@@ -232,9 +233,11 @@ export class Convergence {
     try {
       if (step === 'unmount') this.#refuseIfUsed(id);
       await this.#steps.run(id, () =>
-        withDeadline(clock, STEP_TIMEOUT_MS, `${step} of dataset ${id}`, undefined, (signal) =>
-          performStep(this.#options.backend, step, id, order, signal),
-        ),
+        withDeadline(clock, STEP_TIMEOUT_MS, `${step} of dataset ${id}`, undefined, async (signal) => {
+          if (step !== 'seize') failpoint(`agent.${step}.before`);
+          await performStep(this.#options.backend, step, id, order, signal);
+          if (step !== 'seize') failpoint(`agent.${step}.after`);
+        }),
       );
     } catch (error) {
       failure = error;

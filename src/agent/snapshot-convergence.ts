@@ -3,6 +3,7 @@ import { type BackoffPolicy, backoffMs } from '../kit/backoff.ts';
 import type { Clock } from '../kit/clock.ts';
 import { errorText } from '../kit/coded-error.ts';
 import { withDeadline } from '../kit/deadline.ts';
+import { failpoint } from '../kit/failpoint.ts';
 import { type DatasetId, parseDatasetId, parseSnapshotId, type SnapshotId } from '../kit/ids.ts';
 import { KeyedQueue } from '../kit/keyed-queue.ts';
 import type { Logger } from '../kit/logger.ts';
@@ -169,7 +170,9 @@ export class SnapshotConvergence {
         if (datasetId === undefined) throw new Error(`"${order.datasetId}" is no dataset`);
         await between(datasetId, async () => {
           await this.#requireHere(id, datasetId);
+          failpoint('agent.snapshot.before');
           await within(async (signal) => void (await engine.take(id, datasetId, signal)));
+          failpoint('agent.snapshot.after');
         });
       }
     } finally {

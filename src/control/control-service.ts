@@ -6,6 +6,7 @@ import type { NodeDeathView } from '../api/nodes.ts';
 import type { RestoredConfirmation } from '../api/restored.ts';
 import type { ResizeDatasetBody } from '../api/snapshots.ts';
 import type { Clock } from '../kit/clock.ts';
+import { failpoint } from '../kit/failpoint.ts';
 import { type DatasetId, type NewUuid, type NodeId, parseDatasetId, type SnapshotId } from '../kit/ids.ts';
 import type { Logger } from '../kit/logger.ts';
 import type { NodeDeath } from '../model/node-death.ts';
@@ -234,6 +235,7 @@ export class ControlService {
     const node = this.#cluster.node(session.nodeId);
     if (node === undefined || this.#sessions.get(session.nodeId) !== session) return;
     const known = this.#takeIn(session, reports);
+    failpoint('control.reported');
     const { snapshots } = await this.#commit(() => {
       const decision = this.#withTag(decideReports(node, known, this.#cluster));
       for (const id of decision.reply) session.fulfil(id);
@@ -340,6 +342,7 @@ export class ControlService {
       if (change.kind === 'leaseEnded') this.#leases.forget(change.datasetId);
     }
     await Promise.all(written);
+    if (decision.changes.length > 0) failpoint('control.committed');
     const snapshots = [...decision.changes, ...followUp].flatMap((change) => snapshotOf(change) ?? []);
     return { reply: decision.reply, touched, snapshots };
   }

@@ -1,3 +1,4 @@
+import { failpoint } from '../kit/failpoint.ts';
 import type { DatasetId } from '../kit/ids.ts';
 import { type Holding, holdingKey, parseHolding } from './holding.ts';
 import { type Journal, journalPath, openJournal } from './journal.ts';
@@ -60,6 +61,7 @@ export class Ledger {
     for (const { key, holding } of before) this.#set(key, holding);
     try {
       await this.#journal.commit(before.map(({ key, holding }) => [key, holding]));
+      failpoint('ledger.written');
     } catch (error) {
       for (const { key, holding, old, claimed } of before) {
         if (this.#holdings.get(key) !== holding) continue;

@@ -1,3 +1,4 @@
+import { failpoint } from '../../kit/failpoint.ts';
 import type { DatasetId } from '../../kit/ids.ts';
 import { BackendError } from './backend.ts';
 import { explainFailure } from './backend-failure.ts';
@@ -26,8 +27,9 @@ export class PoolSteps {
       const directory = await this.#pool.newDirectory(datasetId);
       try {
         await fill(directory);
+        failpoint('pool.filled');
         signal.throwIfAborted();
-        if (await this.#pool.publish(directory, datasetId)) return;
+        if (await this.#pool.publish(directory, datasetId)) return failpoint('pool.published');
       } catch (error) {
         // What cannot be removed now is removed by the next recover; the first failure matters more.
         await this.#pool.removeTree(directory).catch(() => undefined);

@@ -38,7 +38,13 @@ export class UpCluster {
   }
 
   static async start(...args: readonly string[]): Promise<UpCluster> {
+    return await UpCluster.startWith({}, ...args);
+  }
+
+  /** With more in the environment of everything that is started. */
+  static async startWith(env: Readonly<Record<string, string>>, ...args: readonly string[]): Promise<UpCluster> {
     const cluster = new UpCluster(await Scratch.make());
+    Object.assign(cluster.scratch.env, env);
     try {
       await cluster.up(...args);
       return cluster;

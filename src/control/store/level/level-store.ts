@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { errorText } from '../../../kit/coded-error.ts';
+import { failpoint } from '../../../kit/failpoint.ts';
 import type { Logger } from '../../../kit/logger.ts';
 import { type ChangeText, changeText } from '../change-text.ts';
 import { type Json, type Store, type StoreChange, StoreError } from '../store.ts';
@@ -122,7 +123,9 @@ export class LevelStore implements Store {
     const { entries, sum } = this.#sum;
     const head = headText({ clusterId: this.clusterId, revision, entries, sum });
     operations.push({ type: 'put', key: HEAD_KEY, value: head });
+    failpoint('store.before');
     await this.#parts.database.batch(operations, { sync: true });
+    failpoint('store.written');
     await this.#logs.makeDurable();
     this.#parts.witness.acknowledge(revision);
     this.#revision = revision;
