@@ -14,6 +14,7 @@ import type { AgentSession } from './agent-session.ts';
 import { type Decision, datasetOf, snapshotOf } from './changes.ts';
 import { Cluster, type ClusterView, type LiveNode, nodeOf } from './cluster.ts';
 import { CopyService } from './copy-service.ts';
+import { DatasetAnnouncer } from './dataset-announcer.ts';
 import {
   type Conditions,
   decideCreate,
@@ -32,13 +33,12 @@ import { DurableDeployment } from './durable-deployment.ts';
 import { EventHub } from './event-hub.ts';
 import { FencePolicy } from './fence-policy.ts';
 import { LeaseClock } from './lease-clock.ts';
-import { type Wish, wishFor } from './orders.ts';
 import { settleCopies } from './settle-copies.ts';
 import { SnapshotService } from './snapshot-service.ts';
 import { StorageAnnouncements } from './storage-announcements.ts';
 import { poolView } from './storage-view.ts';
 import type { Json, Store } from './store/store.ts';
-import { inspectionOf, nodeInspection } from './views.ts';
+import { nodeInspection } from './views.ts';
 
 /** A node's facts are dropped this long after its last message (contract 1.5). */
 const STATE_LIFETIME_MS = 120_000;
@@ -73,8 +73,7 @@ export class ControlService {
   readonly #logger: Logger;
   readonly #leases: LeaseClock;
   readonly #sessions = new Map<NodeId, AgentSession>();
-  /** The session that was last ordered something about a dataset. */
-  readonly #ordered = new Map<DatasetId, AgentSession>();
+  readonly #datasets: DatasetAnnouncer;
   readonly #expiries = new Map<NodeId, () => void>();
   readonly #storage: StorageAnnouncements;
   readonly #fencing: FencePolicy | undefined;
@@ -93,13 +92,17 @@ export class ControlService {
     });
     this.#durable = new DurableDeployment(options.store, options.entries, options.onFatal);
     for (const lease of this.deployment.leases()) this.#leases.watch(lease);
+    this.#datasets = new DatasetAnnouncer({
+      ...{ durable: this.#durable, cluster: this.#cluster, sessions: this.#sessions, events: this.events },
+      clock: options.clock,
+    });
     this.snapshots = new SnapshotService({
       ...{ durable: this.#durable, cluster: this.#cluster, sessions: this.#sessions, events: this.events },
       ...{ newUuid: options.newUuid, perform: (decide) => this.#perform(decide) },
     });
     this.copies = new CopyService({
       ...{ durable: this.#durable, cluster: this.#cluster, sessions: this.#sessions },
-      ...{ perform: (decide) => this.#perform(decide), publish: (id) => this.#publish(id) },
+      ...{ perform: (decide) => this.#perform(decide), publish: (id) => this.#datasets.publish(id) },
     });
     this.#fencing =
       options.fenceAfterMs === undefined
@@ -206,28 +209,17 @@ export class ControlService {
     ];
     if (this.#sessions.get(node.id) !== session) return;
     await this.#durable.settled();
-    const concerned = this.deployment.concerning(node.id).filter(({ id }) => !this.#durable.pending(id));
-    const wishes: [DatasetId, Wish][] = [];
-    for (const dataset of concerned) {
-      const wish = wishFor(node.id, dataset, this.deployment.lease(dataset.id), this.#cluster);
-      if (wish === undefined) continue;
-      wishes.push([dataset.id, wish]);
-      // The node that had it before may not have been told yet that it is rid of it.
-      const before = this.#ordered.get(dataset.id);
-      if (before !== session) before?.sendChanged([[dataset.id, undefined]]);
-      this.#ordered.set(dataset.id, session);
-    }
-    session.sendAll(wishes);
+    const concerned = this.#datasets.orderAll(session);
     this.events.publish({ name: 'node', data: nodeInspection(node) });
-    this.#announce([...concerned.map(({ id }) => id), ...known.map(({ dataset }) => dataset.id)], settled);
+    this.#announce([...concerned, ...known.map(({ dataset }) => dataset.id)], settled);
     this.snapshots.joined(node);
     this.copies.joined(session, node);
     await this.#settleCopies([
-      ...concerned.map(({ id }) => id),
+      ...concerned,
       ...this.deployment.freeIn(node.pool).map(({ id }) => id),
       ...this.deployment.copies.concerning(node.id, node.pool).map(({ datasetId }) => datasetId),
     ]);
-    this.#logger.info({ node: node.id, host: node.host, orders: wishes.length }, 'node connected');
+    this.#logger.info({ node: node.id, host: node.host, datasets: concerned.length }, 'node connected');
   }
 
   /** A node reported. */
@@ -379,41 +371,10 @@ export class ControlService {
 
   /** Sends the orders that follow from durable changes, and tells the subscribers. */
   #announce(ids: readonly DatasetId[], snapshots: readonly SnapshotId[] = []): void {
-    const bySession = new Map<AgentSession, [DatasetId, Wish | undefined][]>();
-    const note = (session: AgentSession | undefined, id: DatasetId, wish: Wish | undefined): void => {
-      if (session?.ready !== true) return;
-      const wishes = bySession.get(session);
-      if (wishes === undefined) bySession.set(session, [[id, wish]]);
-      else wishes.push([id, wish]);
-    };
-    for (const id of new Set(ids)) {
-      const dataset = this.deployment.dataset(id);
-      // A later change of this dataset is not durable yet; it is announced when it is.
-      if (dataset === undefined || this.#durable.pending(id)) continue;
-      const lease = this.deployment.lease(id);
-      const holder = dataset.storage.kind === 'held' ? this.#sessions.get(dataset.storage.node) : undefined;
-      const before = this.#ordered.get(id);
-      if (before !== undefined && before !== holder) note(before, id, undefined);
-      if (holder === undefined) this.#ordered.delete(id);
-      else {
-        this.#ordered.set(id, holder);
-        note(holder, id, wishFor(holder.nodeId, dataset, lease, this.#cluster));
-      }
-      this.#publish(id);
-    }
-    for (const [session, wishes] of bySession) session.sendChanged(wishes);
+    this.#datasets.announce(ids);
     const waiting = ids.flatMap((id) => this.deployment.snapshots.pendingOf(id)).map(({ id }) => id);
     this.snapshots.announce([...snapshots, ...waiting]);
     this.copies.announce(ids);
-  }
-
-  #publish(id: DatasetId): void {
-    const dataset = this.deployment.dataset(id);
-    if (dataset === undefined || this.#durable.pending(id)) return;
-    const copies = this.deployment.copies.get(id);
-    const lease = this.deployment.lease(id);
-    const data = inspectionOf(dataset, lease, copies, this.#cluster, this.#clock.wallMs());
-    this.events.publish({ name: 'dataset', data });
   }
 
   /** Begins and ends copies of these datasets, as nodes came and went. */

@@ -35,6 +35,7 @@ export class ModelCluster {
   readonly ids: DatasetId[] = [];
   readonly snapshotIds: SnapshotId[] = [];
   readonly #disks: ModelDisks;
+  readonly #copies: boolean;
   readonly #underWay = new Set<Promise<unknown>>();
   #store: MemoryStore = memoryStore(CLUSTER_ID);
   #service: ControlService;
@@ -47,8 +48,9 @@ export class ModelCluster {
   /** Since then the records may name volumes that are lost or lack some that exist. */
   wasRestored = false;
 
-  /** `pools` are those of the nodes. */
-  constructor(pools: readonly string[] = POOLS) {
+  /** `pools` are those of the nodes; `copies` says whether volumes are copied from one into another. */
+  constructor(pools: readonly string[] = POOLS, { copies = true }: { readonly copies?: boolean } = {}) {
+    this.#copies = copies;
     this.#service = this.#start();
     this.#disks = new ModelDisks({
       isDeleted: (id) => this.#everDeleted.has(id) || this.#dataset(id).deleted,
@@ -57,8 +59,13 @@ export class ModelCluster {
     });
     this.nodes = pools.map(
       (pool, i) =>
-        new ModelNode(nodeId(i), pool, this.#disks, (from, id, copy) =>
-          this.nodes.find((node) => node.id === from)?.copies.give(id, copy, nodeId(i)),
+        new ModelNode(
+          nodeId(i),
+          pool,
+          this.#disks,
+          copies
+            ? (from, id, copy) => this.nodes.find((node) => node.id === from)?.copies.give(id, copy, nodeId(i))
+            : undefined,
         ),
     );
   }
@@ -164,9 +171,11 @@ export class ModelCluster {
   /** Datasets of which a volume exists that their primary reaches, and which are not mounted there and nowhere else. */
   notMounted(): DatasetId[] {
     return this.ids.filter((id) => {
-      const { primary, deleted } = this.#dataset(id);
+      const { primary, deleted, storage } = this.#dataset(id);
       const pool = this.nodes.find((node) => node.id === primary)?.pool;
       const lease = this.#service.deployment.lease(id);
+      // It was copied after the records were, and these have it where it was: what is in the way a person has to look at.
+      if (storage.kind === 'free' && storage.pool !== pool) return false;
       if (deleted || this.#everDeleted.has(id) || pool !== this.#disks.poolOf(id) || lease !== undefined) return false;
       return !isDeepStrictEqual(this.#disks.mountedOn(id), [primary]);
     });
@@ -344,6 +353,7 @@ export class ModelCluster {
     if (storage.kind === 'held' && lease?.nodeId === storage.node) return true;
     const pool = this.nodes.find((node) => node.id === primary)?.pool;
     if (deleted) return false;
+    if (storage.kind === 'free' && !this.#copies) return storage.pool !== pool;
     return (
       storage.kind === 'unmade' &&
       ((source !== null && source.pool !== pool) || (storage.leftIn !== undefined && storage.leftIn !== pool))

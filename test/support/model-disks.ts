@@ -135,6 +135,11 @@ export class ModelDisks {
     this.#put(id, { pool, copy, content, sizeBytes, attachedTo: new Set(), mountedOn: new Set() });
   }
 
+  /** Whether the pool has a volume of a dataset, whoever made it. */
+  isThere(pool: string, id: DatasetId): boolean {
+    return this.#volumes.get(id)?.has(pool) === true;
+  }
+
   /** The copy that a detached volume was made from. */
   copyIn(pool: string, id: DatasetId): string | undefined {
     const volume = this.#volumes.get(id)?.get(pool);
@@ -233,7 +238,9 @@ export class ModelDisks {
     const volume = dataset === undefined ? undefined : this.#volumes.get(dataset)?.get(pool);
     if (volume?.attachedTo.has(node) !== true) throw new Error(`snapshot ${id} is taken by a node without the dataset`);
     const stored = this.#snapshots.get(id);
-    if (stored !== undefined && stored.pool !== pool) throw new Error(`snapshot ${id} is in two pools`);
+    // Old records may have it taken again, in the pool that its dataset was copied to meanwhile.
+    if (stored !== undefined && stored.pool !== pool && !this.#deletions.mayBeLost())
+      throw new Error(`snapshot ${id} is in two pools`);
     if (stored === undefined) this.#snapshots.set(id, { pool, sizeBytes: volume.sizeBytes });
   }
 }

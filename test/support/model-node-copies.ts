@@ -64,6 +64,8 @@ export class NodeCopies {
       return true;
     }
     if (disks.copyIn(pool, id) === order.copy) return this.#tell(id, order);
+    // As after restoring old records: a person has to look at what is in the way.
+    if (disks.isThere(pool, id)) return false;
     const read = ask(order.from.node as NodeId, id, order.copy);
     if (read === undefined) return false;
     this.#running.set(id, read);

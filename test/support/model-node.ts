@@ -37,19 +37,21 @@ export class ModelNode {
   readonly id: NodeId;
   readonly pool: string;
   readonly #disks: ModelDisks;
+  readonly #hasCopies: boolean;
   readonly #orders = new Map<DatasetId, Order>();
   readonly #running = new Map<DatasetId, StepOrder>();
   readonly #snapshots: NodeSnapshots;
   readonly copies: NodeCopies;
   #connection: Connection | undefined;
 
-  /** `ask` gets a copy of a volume from another node. */
-  constructor(id: NodeId, pool: string, disks: ModelDisks, ask: NodeCopiesParts['ask']) {
+  /** `ask` gets a copy of a volume from another node; without it the node has no part in copies. */
+  constructor(id: NodeId, pool: string, disks: ModelDisks, ask: NodeCopiesParts['ask'] | undefined) {
     this.id = id;
     this.pool = pool;
     this.#disks = disks;
+    this.#hasCopies = ask !== undefined;
     this.copies = new NodeCopies({
-      ...{ pool, disks, ask },
+      ...{ pool, disks, ask: ask ?? (() => undefined) },
       send: (report) => void this.#connection?.reports.push(report),
     });
     this.#snapshots = new NodeSnapshots({
@@ -87,7 +89,8 @@ export class ModelNode {
       orders.push(message);
     });
     const ids = new Set([...this.#disks.idsOn(this.id), ...this.#running.keys()]);
-    let hello: Hello = helloOf({ pool: this.pool, copies: { port: 1 }, has: [...ids].map((id) => this.#report(id)) });
+    const copies = this.#hasCopies ? { copies: { port: 1 } } : {};
+    let hello: Hello = helloOf({ pool: this.pool, ...copies, has: [...ids].map((id) => this.#report(id)) });
     const death = service.unacknowledgedDeath(this.id, hello);
     if (death !== undefined) {
       this.#running.clear();
