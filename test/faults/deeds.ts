@@ -4,12 +4,15 @@ import { errorCode } from '../../src/kit/coded-error.ts';
 import { parseDatasetId, parseSnapshotId } from '../../src/kit/ids.ts';
 import type { FaultCluster, FaultNode } from './fault-cluster.ts';
 import type { History } from './history.ts';
-import { signal } from './program.ts';
-import type { Deed } from './schedule.ts';
+import { type Running, signal } from './program.ts';
+import type { Deed, Steps } from './schedule.ts';
 import { startTask, type Task } from './task.ts';
 
 const ANSWER_MS = 8_000;
 const TASK_WAITS_SECONDS = 25;
+const STEP_WAITS_MS = 15_000;
+const GROWTH_BYTES = 16 * 2 ** 20;
+const LARGEST_BYTES = 128 * 2 ** 20;
 
 /** Does to a cluster what the schedule says, and tells the history what came of it. */
 export class Deeds {
@@ -35,6 +38,8 @@ export class Deeds {
         return this.#killTask(deed.node);
       case 'move':
         return this.#move(deed.volume, this.#node(deed.node));
+      case 'grow':
+        return this.#grow(deed.volume);
       case 'delete':
         return this.#delete(deed.volume);
       case 'snapshot':
@@ -49,6 +54,12 @@ export class Deeds {
           await pause(deed.forMs);
           await cluster.startControl();
         });
+      case 'agentAtStep':
+        return this.#alone(`agent ${deed.node}`, () =>
+          this.#agentAtStep(this.#node(deed.node), deed.steps, deed.forMs),
+        );
+      case 'controlAtStep':
+        return this.#alone('control', () => this.#controlAtStep(deed.steps, deed.forMs));
       case 'stopAgent':
         return this.#alone(`agent ${deed.node}`, () => halt(this.#node(deed.node).agent?.pid, deed.forMs));
       case 'stopControl':
@@ -123,6 +134,14 @@ export class Deeds {
     await asked((until) => this.#cluster.client.moveDataset(id, node.id, { kind: 'none' }, until));
   }
 
+  async #grow(volume: string): Promise<void> {
+    const found = await this.#find(volume);
+    const id = parseDatasetId(found?.dataset_id ?? '');
+    const bytes = (found?.maximum_size ?? LARGEST_BYTES) + GROWTH_BYTES;
+    if (id === undefined || bytes > LARGEST_BYTES) return;
+    await asked((until) => this.#cluster.client.resizeDataset(id, bytes, until));
+  }
+
   async #delete(volume: string): Promise<void> {
     const id = parseDatasetId((await this.#find(volume))?.dataset_id ?? '');
     if (id === undefined) return;
@@ -147,14 +166,35 @@ export class Deeds {
     await asked((until) => this.#cluster.client.deleteSnapshot(id, until));
   }
 
-  async #killAgent(node: FaultNode, forMs: number): Promise<void> {
+  async #killAgent(node: FaultNode, forMs: number, diesAt: Steps = []): Promise<void> {
     const { agent } = node;
     if (agent === undefined) return;
     signal(agent.pid, 'SIGKILL');
     await agent.ended;
     node.agent = undefined;
     await pause(forMs);
-    await this.#cluster.startAgent(node);
+    await this.#cluster.startAgent(node, diesAt);
+  }
+
+  /** Until the agent kills itself at one of the steps, or does not come to any for long. */
+  async #agentAtStep(node: FaultNode, steps: Steps, forMs: number): Promise<void> {
+    await this.#killAgent(node, 0, steps);
+    await this.#death(node.agent);
+    await this.#killAgent(node, forMs);
+  }
+
+  async #controlAtStep(steps: Steps, forMs: number): Promise<void> {
+    await this.#killControl();
+    await this.#death(await this.#cluster.startControl(steps));
+    await this.#killControl();
+    await pause(forMs);
+    await this.#cluster.startControl();
+  }
+
+  async #death(daemon: Running | undefined): Promise<void> {
+    const end = await Promise.race([daemon?.ended, pause(STEP_WAITS_MS)]);
+    if (end !== undefined && end !== 'SIGKILL')
+      this.#history.violated(`a daemon that was to die at a step ended with ${end}`);
   }
 
   async #killControl(): Promise<void> {

@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { copyFile, cp, mkdir, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parse, stringify } from 'yaml';
@@ -15,11 +15,13 @@ import { silentLogger } from '../../src/kit/logger.ts';
 import { eventually } from '../e2e/support/eventually.ts';
 import { HUB, Machine } from './machine.ts';
 import { type Running, sh, signal, startLogged } from './program.ts';
-import { NODES } from './schedule.ts';
+import { NODES, type Steps } from './schedule.ts';
 
 const FLOCKER = fileURLToPath(new URL('../../src/bin/flocker.js', import.meta.url));
 const WRITER = fileURLToPath(new URL('./writer.js', import.meta.url));
 const POOL_SIZE = '3G';
+/** Directories where daemons note the steps at which they died. */
+const STEPS = 'steps-';
 /** Left free when the pool is filled, bytes. */
 const LEFT_FREE = 2 * 2 ** 20;
 
@@ -81,20 +83,31 @@ export class FaultCluster {
     return cluster;
   }
 
-  async startControl(): Promise<Running> {
+  /** With `steps`, until it comes to one of them, where it kills itself. */
+  async startControl(steps: Steps = []): Promise<Running> {
     const { controlCertificates, controlData, logs } = this.layout;
     const where = ['--data-path', controlData, '--certificates-directory', controlCertificates];
     const ports = ['--port', `tcp:4523:interface=${HUB}`, '--agent-port', `tcp:4524:interface=${HUB}`];
     const log = join(logs, 'control.log');
-    this.control = await startLogged(log, process.execPath, FLOCKER, 'control', ...where, ...ports);
+    this.control = await startLogged(
+      await this.#armed(steps),
+      log,
+      process.execPath,
+      FLOCKER,
+      'control',
+      ...where,
+      ...ports,
+    );
     return this.control;
   }
 
-  async startAgent(node: FaultNode): Promise<void> {
+  /** With `steps`, until it comes to one of them, where it kills itself. */
+  async startAgent(node: FaultNode, steps: Steps = []): Promise<Running> {
     const { machine, directory, number } = node;
     const command = ['agent', '--agent-config', join(directory, 'agent.yml')];
     const [file, ...args] = machine.inside(process.execPath, FLOCKER, ...command);
-    node.agent = await startLogged(this.layout.node(number + 1).log, file, ...args);
+    node.agent = await startLogged(await this.#armed(steps), this.layout.node(number + 1).log, file, ...args);
+    return node.agent;
   }
 
   /** Fails unless all agents answer; their other sockets are open by then. */
@@ -145,6 +158,20 @@ export class FaultCluster {
     await rm(store, { recursive: true });
     await cp(whole, store, { recursive: true, preserveTimestamps: true });
     return { exit };
+  }
+
+  /** Steps at which daemons killed themselves. */
+  async stepsReached(): Promise<string[]> {
+    const armed = (await readdir(this.directory)).filter((name) => name.startsWith(STEPS));
+    const reached = await Promise.all(armed.map((name) => readdir(join(this.directory, name))));
+    return [...new Set(reached.flat())].sort();
+  }
+
+  /** The environment of a daemon. In a directory of their own steps kill again. */
+  async #armed(steps: Steps): Promise<NodeJS.ProcessEnv> {
+    if (steps.length === 0) return process.env;
+    const directory = await mkdtemp(join(this.directory, STEPS));
+    return { ...process.env, FLOCKER_FAILPOINTS: `${directory}:${steps.join(',')}` };
   }
 
   get #ballast(): string {

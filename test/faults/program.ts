@@ -16,10 +16,15 @@ export async function sh(file: string, ...args: readonly string[]): Promise<stri
   return stdout;
 }
 
-/** Starts a daemon. Rejects when there is no such program. */
-export function startLogged(log: string, file: string, ...args: readonly string[]): Promise<Running> {
+/** Starts a daemon with an environment. Rejects when there is no such program. */
+export function startLogged(
+  env: NodeJS.ProcessEnv,
+  log: string,
+  file: string,
+  ...args: readonly string[]
+): Promise<Running> {
   const descriptor = openSync(log, 'a');
-  const child = spawn(file, args, { stdio: ['ignore', descriptor, descriptor] });
+  const child = spawn(file, args, { env, stdio: ['ignore', descriptor, descriptor] });
   closeSync(descriptor);
   const ended = new Promise<number | NodeJS.Signals | null>((resolve) => {
     child.once('exit', (code, signal) => resolve(signal ?? code));

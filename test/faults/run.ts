@@ -87,6 +87,8 @@ async function round(roundSeed: number): Promise<readonly string[]> {
   const did = [...counts].map(([kind, count]) => `${count} ${kind}`).join(', ');
   const seconds = Math.round((performance.now() - beganMs) / 1000);
   process.stdout.write(`  ${seconds} s, ${history.records} records, ${census.looks} looks at the mounts; ${did}\n`);
+  const reached = await cluster.stepsReached();
+  if (reached.length > 0) process.stdout.write(`  died at ${reached.join(', ')}\n`);
   if (history.records === 0) history.violated('no record was written: nothing was tried');
   for (const [said, count] of history.failures) process.stdout.write(`  ${count} tasks failed: ${said}\n`);
   for (const violation of history.violations) process.stdout.write(`  VIOLATED: ${violation}\n`);

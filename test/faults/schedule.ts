@@ -1,3 +1,4 @@
+import { FAILPOINTS, type Failpoint } from '../../src/kit/failpoint.ts';
 import { Random } from './random.ts';
 
 export const NODES = [0, 1, 2] as const;
@@ -8,11 +9,14 @@ export type Deed =
   | { readonly kind: 'task'; readonly node: number; readonly volume: string; readonly forMs: number }
   | { readonly kind: 'killTask'; readonly node: number }
   | { readonly kind: 'move'; readonly node: number; readonly volume: string }
+  | { readonly kind: 'grow'; readonly volume: string }
   | { readonly kind: 'delete'; readonly volume: string }
   | { readonly kind: 'snapshot'; readonly volume: string }
   | { readonly kind: 'deleteSnapshot' }
   | { readonly kind: 'killAgent'; readonly node: number; readonly forMs: number }
   | { readonly kind: 'killControl'; readonly forMs: number }
+  | { readonly kind: 'agentAtStep'; readonly node: number; readonly steps: Steps; readonly forMs: number }
+  | { readonly kind: 'controlAtStep'; readonly steps: Steps; readonly forMs: number }
   | { readonly kind: 'stopAgent'; readonly node: number; readonly forMs: number }
   | { readonly kind: 'stopControl'; readonly forMs: number }
   | { readonly kind: 'cut'; readonly node: number; readonly way: CutWay; readonly forMs: number }
@@ -20,6 +24,9 @@ export type Deed =
   | { readonly kind: 'fill'; readonly forMs: number }
   | { readonly kind: 'mkfs'; readonly mode: 'fail' | 'hang'; readonly forMs: number }
   | { readonly kind: 'tearStore' };
+
+/** A daemon dies at whichever of them it comes to first. */
+export type Steps = readonly Failpoint[];
 
 /** `out`: what the node sends is lost; `in`: what is sent to it. */
 export type CutWay = 'both' | 'in' | 'out';
@@ -30,11 +37,14 @@ export const WEIGHTS: Readonly<Record<DeedKind, number>> = {
   task: 30,
   killTask: 6,
   move: 8,
+  grow: 3,
   delete: 4,
   snapshot: 5,
   deleteSnapshot: 3,
   killAgent: 10,
   killControl: 6,
+  agentAtStep: 10,
+  controlAtStep: 5,
   stopAgent: 3,
   stopControl: 2,
   cut: 8,
@@ -48,7 +58,18 @@ export const WEIGHTS: Readonly<Record<DeedKind, number>> = {
 const QUIET_MS = 8_000;
 
 /** Deeds that a cluster without faults sees as well; `--only` leaves them in. */
-const DAILY: ReadonlySet<DeedKind> = new Set(['task', 'killTask', 'move', 'delete', 'snapshot', 'deleteSnapshot']);
+const DAILY: ReadonlySet<DeedKind> = new Set([
+  'task',
+  'killTask',
+  'move',
+  'grow',
+  'delete',
+  'snapshot',
+  'deleteSnapshot',
+]);
+
+const CONTROL_STEPS = FAILPOINTS.filter((name) => /^(control|store)\./.test(name));
+const AGENT_STEPS = FAILPOINTS.filter((name) => !CONTROL_STEPS.includes(name));
 
 /** The deeds of one round, each with the moment at which it happens. */
 export function schedule(
@@ -80,6 +101,7 @@ function draw(kind: DeedKind, random: Random): Deed {
       return { kind, node };
     case 'move':
       return { kind, node, volume };
+    case 'grow':
     case 'delete':
     case 'snapshot':
       return { kind, volume };
@@ -89,6 +111,10 @@ function draw(kind: DeedKind, random: Random): Deed {
     case 'killAgent':
     case 'stopAgent':
       return { kind, node, forMs };
+    case 'agentAtStep':
+      return { kind, node, steps: some(3, AGENT_STEPS, random), forMs };
+    case 'controlAtStep':
+      return { kind, steps: some(1, CONTROL_STEPS, random), forMs };
     case 'killControl':
     case 'stopControl':
     case 'fill':
@@ -109,4 +135,8 @@ function draw(kind: DeedKind, random: Random): Deed {
     case 'mkfs':
       return { kind, mode: random.next() < 0.5 ? 'fail' : 'hang', forMs };
   }
+}
+
+function some(count: number, of: Steps, random: Random): Steps {
+  return Array.from({ length: count }, () => random.weighted(of.map((step) => [1, step])));
 }
