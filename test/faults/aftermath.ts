@@ -54,7 +54,11 @@ async function leftOver(cluster: FaultCluster): Promise<string[]> {
   const left: string[] = [];
   const leases = await cluster.client.listLeases(AbortSignal.timeout(5_000));
   left.push(...leases.map(({ dataset_id: id }) => `lease of ${id}`));
-  left.push(...loopsBelow(cluster.layout.volumes).map(({ device, path }) => `${device} of ${path}`));
+  left.push(
+    ...loopsBelow(cluster.layout.volumes)
+      .filter(({ path }) => /[0-9a-f-]{36}/.test(path))
+      .map(({ device, path }) => `${device} of ${path}`),
+  );
   for (const { machine, mountRoot, number } of cluster.nodes) {
     left.push(...writableBelow(mountRoot, machine.pid).map((name) => `mount of ${name} on node ${number}`));
     left.push(...(await readdir(mountRoot)).map((name) => `directory ${name} on node ${number}`));
@@ -66,13 +70,18 @@ async function leftOver(cluster: FaultCluster): Promise<string[]> {
       if (line !== '') left.push(`process ${pid} on node ${number}: ${line}`);
     }
   }
-  const pool = await readdir(cluster.layout.volumes, { recursive: true });
-  const ofVolumes = /^(attached|unattached|snapshots|creating|destroying)\/.*[0-9a-f-]{36}/;
-  const places = new Set(
-    cluster.nodes.flatMap(({ id }) => ['attached', 'creating', 'destroying'].map((at) => join(at, id))),
-  );
-  left.push(...pool.filter((path) => ofVolumes.test(path) && !places.has(path)).map((path) => `${path} in the pool`));
+  for (const path of await poolPaths(cluster)) left.push(`${path} in the pool`);
   return left;
+}
+
+/** What is in the pools beside the directories that nodes have there. */
+async function poolPaths({ nodes, layout, storage }: FaultCluster): Promise<string[]> {
+  const ofVolumes = /^(attached|unattached|snapshots|creating|destroying|receiving)\/.*[0-9a-f-]{36}/;
+  const places = new Set(nodes.flatMap(({ id }) => ['attached', 'creating', 'destroying'].map((at) => join(at, id))));
+  const pools = new Set(nodes.map(({ number, machine }) => storage.pool(layout, number, machine.pid)));
+  const found = await Promise.all([...pools].map((pool) => readdir(pool, { recursive: true })));
+  if (!found.every((paths) => paths.includes('attached'))) throw new Error('a pool is not where it was looked for');
+  return found.flat().filter((path) => ofVolumes.test(path) && !places.has(path));
 }
 
 async function stopAll(cluster: FaultCluster, history: History): Promise<void> {

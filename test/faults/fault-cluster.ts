@@ -16,10 +16,10 @@ import { eventually } from '../e2e/support/eventually.ts';
 import { HUB, Machine } from './machine.ts';
 import { type Running, sh, signal, startLogged } from './program.ts';
 import { NODES, type Steps } from './schedule.ts';
+import type { FaultStorage } from './storage.ts';
 
 const FLOCKER = fileURLToPath(new URL('../../src/bin/flocker.js', import.meta.url));
 const WRITER = fileURLToPath(new URL('./writer.js', import.meta.url));
-const POOL_SIZE = '3G';
 /** Directories where daemons note the steps at which they died. */
 const STEPS = 'steps-';
 /** Left free when the pool is filled, bytes. */
@@ -35,30 +35,32 @@ export interface FaultNode {
   agent: Running | undefined;
 }
 
-/** A control service and three agents, each on a machine of its own, with one pool on a small filesystem. */
+/** A control service and three agents, each on a machine of its own. */
 export class FaultCluster {
   readonly directory: string;
   readonly layout: ClusterLayout;
+  readonly storage: FaultStorage;
   readonly nodes: readonly FaultNode[];
   readonly client: FlockerClient & StorageClient;
   control: Running | undefined;
 
-  private constructor(layout: ClusterLayout, nodes: readonly FaultNode[], client: FlockerClient & StorageClient) {
+  private constructor(
+    layout: ClusterLayout,
+    storage: FaultStorage,
+    nodes: readonly FaultNode[],
+    client: FlockerClient & StorageClient,
+  ) {
     this.directory = layout.directory;
     this.layout = layout;
+    this.storage = storage;
     this.nodes = nodes;
     this.client = client;
   }
 
-  static async start(directory: string): Promise<FaultCluster> {
-    const wish = { directory, nodes: NODES.length, backend: 'loopback', isRoot: true } as const;
+  static async start(directory: string, storage: FaultStorage): Promise<FaultCluster> {
+    const wish = { directory, nodes: NODES.length, isRoot: true, ...storage.wish };
     const { layout, settings } = await prepareCluster(wish, { clock: systemClock, newUuid: randomUUID, randomBytes });
-    const image = join(directory, 'disk');
-    await writeFile(image, '');
-    await sh('truncate', '--size', POOL_SIZE, image);
-    await sh('mkfs.ext4', '-q', image);
-    await sh('mount', '-o', 'loop', image, layout.volumes);
-    await rm(join(layout.volumes, 'lost+found'), { recursive: true });
+    await storage.prepare(layout);
     await wrapMkfs(directory);
     const nodes = settings.nodes.map(({ uuid }, number): FaultNode => {
       const id = parseNodeId(uuid);
@@ -72,7 +74,7 @@ export class FaultCluster {
       ...{ urls: [`https://${HUB}:4523`], tls: { ca, cert, key }, clock: systemClock, random: Math.random },
       ...{ logger: silentLogger, requestTimeoutMs: 5_000 },
     });
-    const cluster = new FaultCluster(layout, nodes, client);
+    const cluster = new FaultCluster(layout, storage, nodes, client);
     for (const node of nodes) {
       await writeAgentYml(join(node.directory, 'agent.yml'), node.machine.address);
       await node.machine.boot();

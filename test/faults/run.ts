@@ -12,6 +12,7 @@ import { History } from './history.ts';
 import { makeHub } from './machine.ts';
 import { sh } from './program.ts';
 import { type DeedKind, schedule, WEIGHTS } from './schedule.ts';
+import { type FaultStorage, STORAGES } from './storage.ts';
 
 /** Deeds of one round happen for so long; then everything heals and is checked. */
 const ROUND_MS = 60_000;
@@ -21,16 +22,19 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     minutes: { type: 'string', default: '1' },
     only: { type: 'string', default: '' },
+    backend: { type: 'string', default: 'loopback' },
     inside: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
   },
 });
 const only = new Set(values.only.split(',').filter((kind): kind is DeedKind => kind in WEIGHTS));
 if ([...only].join(',') !== values.only) throw new Error(`--only takes of: ${Object.keys(WEIGHTS).join(', ')}`);
+const storage = Object.values(STORAGES).find(({ wish }) => wish.backend === values.backend);
+if (storage === undefined) throw new Error(`--backend takes of: ${Object.keys(STORAGES).join(', ')}`);
 const seed = Number(values.seed ?? Date.now() % 1_000_000_000);
 if (!Number.isInteger(seed) || !(Number(values.minutes) >= 0)) throw new Error('--seed and --minutes are numbers');
 
-if (values.inside) process.exitCode = await rounds();
+if (values.inside) process.exitCode = await rounds(storage);
 else process.exitCode = await inNamespaces();
 
 /** Runs this program as the first process of namespaces of its own, so that its end ends everything. */
@@ -46,13 +50,13 @@ function inNamespaces(): Promise<number> {
   });
 }
 
-async function rounds(): Promise<number> {
+async function rounds(on: FaultStorage): Promise<number> {
   await makeHub();
   const untilMs = performance.now() + Number(values.minutes) * 60_000;
   let failed = 0;
   let number = 0;
   do {
-    const violations = await round(seed + number);
+    const violations = await round(seed + number, on);
     number += 1;
     if (violations.length > 0) failed += 1;
   } while (performance.now() + ROUND_MS < untilMs);
@@ -60,17 +64,17 @@ async function rounds(): Promise<number> {
   return failed === 0 ? 0 : 1;
 }
 
-async function round(roundSeed: number): Promise<readonly string[]> {
-  process.stdout.write(`round with --seed ${roundSeed}\n`);
+async function round(roundSeed: number, on: FaultStorage): Promise<readonly string[]> {
+  process.stdout.write(`round with --backend ${on.wish.backend} --seed ${roundSeed}\n`);
   const scratch = await mkdtemp(join(tmpdir(), 'flocker-faults-'));
   const directory = join(scratch, 'c');
   await mkdir(directory);
   const history = new History();
-  const cluster = await FaultCluster.start(directory);
+  const cluster = await FaultCluster.start(directory, on);
   const census = new Census(cluster, history);
   const deeds = new Deeds(cluster, history);
   const beganMs = performance.now();
-  const steps = schedule(roundSeed, ROUND_MS, only);
+  const steps = schedule(roundSeed, ROUND_MS, only, on.without);
   const under: Promise<void>[] = [];
   const counts = new Map<DeedKind, number>();
   for (const { atMs, deed } of steps) {
@@ -83,7 +87,7 @@ async function round(roundSeed: number): Promise<readonly string[]> {
   await checkAftermath(cluster, history);
   census.stop();
   await sh('umount', '/usr/sbin/mke2fs');
-  await sh('umount', cluster.layout.volumes);
+  await on.remove(cluster.layout);
   const did = [...counts].map(([kind, count]) => `${count} ${kind}`).join(', ');
   const seconds = Math.round((performance.now() - beganMs) / 1000);
   process.stdout.write(`  ${seconds} s, ${history.records} records, ${census.looks} looks at the mounts; ${did}\n`);

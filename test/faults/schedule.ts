@@ -76,10 +76,11 @@ export function schedule(
   seed: number,
   lengthMs: number,
   only: ReadonlySet<DeedKind>,
+  without: ReadonlySet<DeedKind>,
 ): readonly { readonly atMs: number; readonly deed: Deed }[] {
   const random = new Random(seed);
   const kinds = (Object.keys(WEIGHTS) as DeedKind[]).filter(
-    (kind) => only.size === 0 || DAILY.has(kind) || only.has(kind),
+    (kind) => !without.has(kind) && (only.size === 0 || DAILY.has(kind) || only.has(kind)),
   );
   const steps: { atMs: number; deed: Deed }[] = [];
   for (let atMs = 0; atMs < lengthMs; atMs += random.between(20, 900)) {

@@ -14,12 +14,14 @@ function say(kind: string, text: string): void {
   writeSync(1, `${kind} ${text}\n`);
 }
 
-/** The dataset that is mounted: its image lies in a directory of that name. */
+/** The dataset that is mounted: the directory has its name that its image lies in, or, on btrfs, that it is. */
 function datasetId(): string {
   const lines = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
-  const device = lines.map((line) => line.split(' ')).findLast((fields) => fields[4] === mountPoint)?.[2];
-  const path = readFileSync(`/sys/dev/block/${device}/loop/backing_file`, 'utf8');
-  const id = /([0-9a-f-]{36})[^/]*\/[^/]*$/.exec(path)?.[1];
+  const mount = lines.map((line) => line.split(' ')).findLast((fields) => fields[4] === mountPoint);
+  const [, , device = '', root = ''] = mount ?? [];
+  const isSubvolume = root !== '/';
+  const path = isSubvolume ? root : readFileSync(`/sys/dev/block/${device}/loop/backing_file`, 'utf8');
+  const id = [...path.trim().matchAll(/\/([0-9a-f-]{36})(?=\/|$)/g)].at(-1)?.[1];
   if (id === undefined) throw new Error(`no dataset in ${path}`);
   return id;
 }
