@@ -3,7 +3,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { caCommand } from '../cli/ca.ts';
 import { completionCommand } from '../cli/completion/completion-command.ts';
 import { doctorCommand } from '../cli/doctor/doctor-command.ts';
-import { CLUSTER_BACKENDS, type ClusterBackend } from '../cli/up/cluster-backend.ts';
+import { CLUSTER_BACKENDS, CLUSTER_STORES, type ClusterBackend, type ClusterStore } from '../cli/up/cluster-backend.ts';
 import { caEnvironment } from './ca-environment.ts';
 import { runDaemon } from './daemon.ts';
 import { doctorEnvironment } from './doctor-environment.ts';
@@ -86,13 +86,21 @@ export function flockerProgram(): Command {
       ]),
     )
     .option('--pool-per-node', 'each node has a pool of its own, and volumes are copied when they move (btrfs)')
-    .action(async (options: { nodes?: number; dir: string; backend?: ClusterBackend; poolPerNode?: true }) => {
+    .addOption(
+      new Option('--store <store>', 'what the control service keeps its records in; etcd is run beside it').choices([
+        ...CLUSTER_STORES,
+      ]),
+    )
+    .option('--controls <count>', 'how many control services (with etcd; default: as it was made, or 1)', wholeNumber)
+    .action(async (options: UpFlags) => {
       const { runUp } = await import('./up.ts');
       process.exitCode = await runUp({
         directory: resolve(options.dir),
         nodes: options.nodes,
         backend: options.backend,
         poolPerNode: options.poolPerNode ?? false,
+        store: options.store,
+        controls: options.controls,
       });
     });
 
@@ -103,6 +111,15 @@ export function flockerProgram(): Command {
   program.addCommand(doctorCommand(doctorEnvironment));
   program.addCommand(completionCommand('flocker', process.stdout));
   return program;
+}
+
+interface UpFlags {
+  readonly nodes?: number;
+  readonly dir: string;
+  readonly backend?: ClusterBackend;
+  readonly poolPerNode?: true;
+  readonly store?: ClusterStore;
+  readonly controls?: number;
 }
 
 interface ControlFlags extends EtcdFlags {

@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { whereThingsAre } from '../cli/story.ts';
-import type { ClusterBackend } from '../cli/up/cluster-backend.ts';
+import type { ClusterBackend, ClusterStore } from '../cli/up/cluster-backend.ts';
 import { startCluster } from '../cli/up/start-cluster.ts';
 import { systemClock } from '../kit/clock.ts';
 import { flockerCommand, flockerEntry } from './flocker-command.ts';
@@ -11,6 +11,8 @@ export interface UpOptions {
   readonly nodes: number | undefined;
   readonly backend: ClusterBackend | undefined;
   readonly poolPerNode?: boolean;
+  readonly store: ClusterStore | undefined;
+  readonly controls: number | undefined;
 }
 
 /** Runs a cluster until SIGINT or SIGTERM; resolves with the exit status. */

@@ -107,7 +107,7 @@ export async function tellStory(options: StoryOptions): Promise<void> {
 export function whereThingsAre(cluster: RunningCluster): string {
   const { json } = cluster;
   const rows: [string, string][] = [
-    ['REST API', `${json.control.url}/v1/`],
+    ['REST API', [json.control.url, ...(json.control.other_urls ?? [])].map((url) => `${url}/v1/`).join(' or ')],
     ['certificate', `${json.tls.cert} (key beside it, authority ${json.tls.ca})`],
     ...json.nodes.map((node, index): [string, string] => [
       `node ${index + 1}`,

@@ -18,6 +18,8 @@ export interface DaemonProcessOptions {
   readonly random: () => number;
   /** Called whenever there is a new process. */
   readonly onStart: () => void;
+  /** Called whenever a process says that it is ready. */
+  readonly onReady?: () => void;
 }
 
 /** A daemon as a child process: started again when it dies, until it is stopped. It ends when this process does. */
@@ -53,8 +55,18 @@ export class DaemonProcess {
     this.#started = true;
   }
 
+  /**
+   * Starts it and lets it become ready when it will, as one of several that take turns; it is started again also when it ends before.
+   * `onReady` is called whenever a process of it says that it is ready.
+   */
+  async launch(): Promise<void> {
+    this.#log = await open(this.#options.logPath, 'a', 0o600);
+    this.#started = true;
+    this.#spawn();
+  }
+
   /** Asks it to stop and waits until it did; kills it when it takes too long. */
-  async stop(): Promise<void> {
+  async stop(by: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     this.#stopping = true;
     this.#cancelRestart();
     const child = this.#child;
@@ -63,7 +75,7 @@ export class DaemonProcess {
         child.once('exit', () => resolve());
       });
       const cancelKill = this.#options.clock.timer(STOP_TIMEOUT_MS, () => child.kill('SIGKILL'));
-      child.kill('SIGTERM');
+      child.kill(by);
       await ended;
       cancelKill();
     }
@@ -80,6 +92,7 @@ export class DaemonProcess {
     // A session of its own keeps the terminal's Ctrl-C from it: it is stopped in order.
     const child = spawn(program, args, { stdio: ['ignore', log, log, 'ipc'], detached: true });
     this.#child = child;
+    child.once('message', () => this.#options.onReady?.());
     child.on('exit', () => {
       if (!this.#started || this.#stopping) return;
       if (clock.monotonicMs() - startedMs > LIVED_MS) this.#attempt = 0;

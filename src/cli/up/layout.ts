@@ -10,6 +10,8 @@ export interface ClusterLayout {
   readonly certificates: string;
   readonly controlCertificates: string;
   readonly controlData: string;
+  /** Data of the members of etcd, when it is the store. */
+  readonly etcd: string;
   readonly logs: string;
   /** The storage that all nodes share. */
   readonly volumes: string;
@@ -46,6 +48,7 @@ export function clusterLayout(directory: string): ClusterLayout {
     certificates: join(directory, 'certificates'),
     controlCertificates: join(directory, 'control'),
     controlData: join(directory, 'control', 'data'),
+    etcd: join(directory, 'etcd'),
     logs: join(directory, 'logs'),
     volumes: join(directory, 'volumes'),
     node: (number) => {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { Clock } from '../../kit/clock.ts';
 import type { NewUuid } from '../../kit/ids.ts';
-import type { ClusterBackend } from './cluster-backend.ts';
+import type { ClusterBackend, ClusterStore } from './cluster-backend.ts';
 import { type ClusterLayout, clusterLayout } from './layout.ts';
 import { ClusterError, type ClusterSettings, freePorts, portIsFree, readSettings, writeSettings } from './settings.ts';
 
@@ -16,6 +16,10 @@ export interface ClusterWish {
   readonly backend: ClusterBackend | undefined;
   /** Each node has a pool of its own; only for a cluster that is made, and with btrfs. */
   readonly poolPerNode?: boolean;
+  /** Undefined: as it was made, or level. */
+  readonly store?: ClusterStore | undefined;
+  /** How many control services; undefined: as it was made, or one. More than one only with etcd. */
+  readonly controls?: number | undefined;
   readonly isRoot: boolean;
 }
 
@@ -27,6 +31,7 @@ export interface ClusterSources {
 }
 
 const MOST_NODES = 50;
+const MOST_CONTROLS = 5;
 /** Of the sparse file that btrfs volumes are in. */
 const POOL_FILE_SIZE = '100GiB';
 /** Longest path of a unix socket on Linux, without the closing NUL (unix(7)). */
@@ -57,6 +62,7 @@ export async function prepareCluster(
   if (poolPerNode && backend !== 'btrfs') {
     throw new ClusterError('bad_cluster', '--pool-per-node goes with --backend btrfs only.');
   }
+  const controls = controlCount(wish, before);
   const longest = layout.node(MOST_NODES).isolator;
   if (Buffer.byteLength(longest) > LONGEST_SOCKET_PATH) {
     throw new ClusterError(
@@ -81,6 +87,8 @@ export async function prepareCluster(
   const settings: ClusterSettings = {
     backend,
     ...(poolPerNode ? { poolPerNode } : {}),
+    ...(await etcdPorts(wish, before)),
+    ...(controls === 1 ? {} : { controls }),
     ...(await choosePorts(before)),
     nodes,
   };
@@ -101,6 +109,39 @@ function nodeCount(wish: ClusterWish, before: ClusterSettings | undefined): numb
     );
   }
   return count;
+}
+
+function controlCount(wish: ClusterWish, before: ClusterSettings | undefined): number {
+  const store = before?.etcd === undefined ? 'level' : 'etcd';
+  if (before !== undefined && wish.store !== undefined && wish.store !== store) {
+    throw new ClusterError('bad_cluster', `${wish.directory} was made with --store ${store}. Give another --dir.`);
+  }
+  const count = wish.controls ?? before?.controls ?? 1;
+  if (!Number.isInteger(count) || count < 1 || count > MOST_CONTROLS) {
+    throw new ClusterError('bad_cluster', `--controls must be a whole number from 1 to ${MOST_CONTROLS}.`);
+  }
+  if (count > 1 && (wish.store ?? store) !== 'etcd') {
+    throw new ClusterError('bad_cluster', 'More than one control service needs --store etcd.');
+  }
+  return count;
+}
+
+/** As many members as make sense for so many control services; they stay as they were made. */
+async function etcdPorts(
+  { store, controls = 1 }: ClusterWish,
+  before: ClusterSettings | undefined,
+): Promise<Pick<ClusterSettings, 'etcd'>> {
+  if (before !== undefined) return before.etcd === undefined ? {} : { etcd: before.etcd };
+  if (store !== 'etcd') return {};
+  const members = controls > 1 ? 3 : 1;
+  const ports = await freePorts(2 * members);
+  const etcd = ports.slice(0, members).map((client, index) => ({ client, peer: ports[members + index] ?? 0 }));
+  return { etcd };
+}
+
+/** Each control service has an address of its own on the loopback network, with the same ports. */
+export function controlHosts({ controls = 1 }: Pick<ClusterSettings, 'controls'>): string[] {
+  return Array.from({ length: controls }, (_, index) => `127.0.0.${index + 1}`);
 }
 
 /** Each agent has an address of its own on the loopback network, as machines have. */
@@ -161,7 +202,11 @@ async function writeAgentYml(layout: ClusterLayout, number: number, settings: Cl
   const node = layout.node(number);
   const content = {
     version: 1,
-    'control-service': { hostname: '127.0.0.1', port: settings.agentsPort, 'rest-port': settings.restPort },
+    'control-service': {
+      hostname: controlHosts(settings).join(','),
+      port: settings.agentsPort,
+      'rest-port': settings.restPort,
+    },
     dataset: { ...storageSection(layout, number, settings), mount_root: node.mountRoot },
     node: {
       ...{ 'state-path': node.state, socket: node.socket, 'isolator-socket': node.isolator },

@@ -9,6 +9,10 @@ const Settings = Type.Object({
   backend: Type.Union([Type.Literal('loopback'), Type.Literal('directory'), Type.Literal('btrfs')]),
   /** Each node has a pool of its own. */
   poolPerNode: Type.Optional(Type.Boolean()),
+  /** How many control services there are; one unless said. */
+  controls: Type.Optional(Type.Integer()),
+  /** Of the members of etcd, when it is the store. */
+  etcd: Type.Optional(Type.Array(Type.Object({ client: Type.Integer(), peer: Type.Integer() }))),
   restPort: Type.Integer(),
   agentsPort: Type.Integer(),
   nodes: Type.Array(Type.Object({ uuid: Type.String(), host: Type.String() })),
@@ -17,6 +21,9 @@ const settings = Compile(Settings);
 
 /** What a cluster on one machine was made with; kept, so that it starts the same way again. */
 export type ClusterSettings = Static<typeof Settings>;
+
+/** Where a member of etcd listens: for its clients, and for the other members. */
+export type EtcdPorts = NonNullable<ClusterSettings['etcd']>[number];
 
 /** A cluster directory, or a wish for one, that does not work. */
 export class ClusterError extends CodedError<'bad_cluster' | 'cluster_failed'> {

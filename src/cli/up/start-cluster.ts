@@ -10,7 +10,9 @@ import { writeFileDurably } from '../../kit/atomic-file.ts';
 import { errorText } from '../../kit/coded-error.ts';
 import { withDeadline } from '../../kit/deadline.ts';
 import type { ClusterBackend } from './cluster-backend.ts';
+import { ControlProcesses } from './control-processes.ts';
 import { DaemonProcess } from './daemon-process.ts';
+import { EtcdMembers } from './etcd-members.ts';
 import { type ClusterLayout, clusterLayout } from './layout.ts';
 import { awaitLeftovers, lockCluster } from './lock-cluster.ts';
 import { type ClusterSources, type ClusterWish, prepareCluster, storageSection } from './prepare-cluster.ts';
@@ -20,7 +22,16 @@ const TEARDOWN_TIMEOUT_MS = 30_000;
 
 /** `cluster.json`: what programs need to know to use a cluster on one machine. */
 export interface ClusterJson {
-  readonly control: { readonly url: string; readonly agents_url: string };
+  readonly control: {
+    readonly url: string;
+    readonly agents_url: string;
+    /** Of the other control services, when there are several; whichever leads answers. */
+    readonly other_urls?: readonly string[];
+  };
+  /** All control services, when there are several. */
+  readonly controls?: readonly { readonly url: string; readonly pid: number | null }[];
+  /** Members of etcd, when it is the store. */
+  readonly etcd?: readonly { readonly url: string; readonly pid: number | null }[];
   readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };
   readonly nodes: readonly {
     readonly uuid: string;
@@ -63,7 +74,13 @@ export async function startCluster(options: StartClusterOptions): Promise<Runnin
   let ready = false;
   let writing: Promise<void> = Promise.resolve();
   const describe = (): ClusterJson => ({
-    control: { url: `https://127.0.0.1:${settings.restPort}`, agents_url: `https://127.0.0.1:${settings.agentsPort}` },
+    control: {
+      url: controls.urls[0] ?? '',
+      agents_url: `https://127.0.0.1:${settings.agentsPort}`,
+      ...(controls.urls.length > 1 ? { other_urls: controls.urls.slice(1) } : {}),
+    },
+    ...(controls.urls.length > 1 ? { controls: controls.described } : {}),
+    ...(etcd === undefined ? {} : { etcd: etcd.described }),
     tls: {
       ca: join(layout.certificates, 'cluster.crt'),
       cert: join(layout.certificates, 'user.crt'),
@@ -79,7 +96,7 @@ export async function startCluster(options: StartClusterOptions): Promise<Runnin
       csi: layout.node(index + 1).csi,
       pid: agents[index]?.pid ?? null,
     })),
-    pids: { control: control.pid ?? null },
+    pids: { control: controls.described[0]?.pid ?? null },
   });
   const publish = (): Promise<void> => {
     writing = writing.then(() =>
@@ -90,20 +107,13 @@ export async function startCluster(options: StartClusterOptions): Promise<Runnin
   const onStart = (): void => {
     if (ready) void publish();
   };
-  const daemon = (name: string, logPath: string, args: readonly string[]): DaemonProcess =>
-    new DaemonProcess({ name, command: [...flocker, ...args], logPath, clock, random, onStart });
-  const endpoint = (port: number): string => `tcp:${port}:interface=127.0.0.1`;
-  const control = daemon('control service', join(layout.logs, 'control.log'), [
-    'control',
-    '--data-path',
-    layout.controlData,
-    '--certificates-directory',
-    layout.controlCertificates,
-    '--port',
-    endpoint(settings.restPort),
-    '--agent-port',
-    endpoint(settings.agentsPort),
-  ]);
+  const daemon = (name: string, logPath: string, args: readonly string[], onReady?: () => void): DaemonProcess =>
+    new DaemonProcess({
+      ...{ name, command: [...flocker, ...args], logPath, clock, random, onStart },
+      ...(onReady === undefined ? {} : { onReady }),
+    });
+  let etcd: EtcdMembers | undefined;
+  const controls = new ControlProcesses(layout, settings, daemon);
   const agents = settings.nodes.map((_node, index) => {
     const node = layout.node(index + 1);
     return daemon(`agent of node ${index + 1}`, node.log, ['agent', '--agent-config', node.agentYml]);
@@ -111,7 +121,8 @@ export async function startCluster(options: StartClusterOptions): Promise<Runnin
   const stop = async (): Promise<readonly string[]> => {
     ready = false;
     await Promise.all(agents.map((agent) => agent.stop()));
-    await control.stop();
+    await controls.stop();
+    await etcd?.stop();
     await writing;
     const left: string[] = [];
     for (const [index, { uuid }] of settings.nodes.entries()) {
@@ -135,7 +146,8 @@ export async function startCluster(options: StartClusterOptions): Promise<Runnin
     return left;
   };
   try {
-    await control.start();
+    if (settings.etcd !== undefined) etcd = await EtcdMembers.start(layout, settings.etcd, { clock, random, onStart });
+    await controls.start(clock, etcd?.storeUrl);
     await Promise.all(agents.map((agent) => agent.start()));
     ready = true;
     await publish();
