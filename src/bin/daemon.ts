@@ -45,25 +45,27 @@ export async function runDaemon(
   };
   process.on('uncaughtException', fatal);
   process.on('unhandledRejection', fatal);
-  let daemon: Daemon;
-  try {
-    daemon = await start({ clock: systemClock, newUuid: randomUUID, random: Math.random, logger, fatal });
-  } catch (error) {
-    logger.error({ code: codeOf(error) }, errorText(error));
-    process.stderr.write(`${name}: ${errorText(error)}\n`);
-    process.exit(1);
-  }
+  // Whoever does not serve yet has nothing to close; a control service that stands by may be there for months.
+  let close = (): Promise<void> => Promise.resolve();
   let stopping = false;
   const stop = (why: string): void => {
     if (stopping) return;
     stopping = true;
     logger.info({ why }, `${name} stops`);
     setTimeout(() => fatal(new Error(`did not stop within ${CLOSE_TIMEOUT_MS / 1000} s`)), CLOSE_TIMEOUT_MS).unref();
-    daemon.close().then(() => process.exit(0), fatal);
+    close().then(() => process.exit(0), fatal);
   };
   process.on('SIGTERM', () => stop('SIGTERM'));
   process.on('SIGINT', () => stop('SIGINT'));
   process.on('disconnect', () => stop('parent ended'));
+  try {
+    const daemon = await start({ clock: systemClock, newUuid: randomUUID, random: Math.random, logger, fatal });
+    close = () => daemon.close();
+  } catch (error) {
+    logger.error({ code: codeOf(error) }, errorText(error));
+    process.stderr.write(`${name}: ${errorText(error)}\n`);
+    process.exit(1);
+  }
   process.send?.('ready');
 }
 

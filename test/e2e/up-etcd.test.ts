@@ -85,6 +85,15 @@ describe.skipIf(skip !== null)(`flocker up with etcd and two control services${s
     expect(await runs(2, 'cat /mnt/text')).toBe('one\n');
   });
 
+  it('may be killed: everything ends by itself, also what stands by', async () => {
+    await cluster.stop();
+    await cluster.up('--controls', '3');
+    await cluster.stop('SIGKILL');
+    await eventually(() => cluster.scratch.expectNoTraces(), TIMEOUT_MS);
+    await cluster.up();
+    expect(await runs(1, 'cat /mnt/text')).toBe('one\n');
+  });
+
   it.each([
     [['--store', 'level'], 'was made with --store etcd'],
     [['--controls', '6'], 'from 1 to 5'],
