@@ -27,14 +27,28 @@ chmod 0700 "$root/etc/flocker"
 
 cp packaging/systemd/*.service "$root/usr/lib/systemd/system"
 mv "$work/package/docs" "$work/package/examples" "$work/package/README.md" "$doc"
-gzip -9n <"$work/package/CHANGELOG.md" >"$doc/changelog.gz"
+gzip -9n <"$work/package/CHANGELOG.md" >"$doc/CHANGELOG.md.gz"
+# What Debian wants of a changelog, which is of the packaging.
+gzip -9n >"$doc/changelog.gz" <<END
+mesos-module-flocker ($version) unstable; urgency=medium
+
+  * What is new stands in CHANGELOG.md.gz.
+
+ -- $(sed -n 's/^Maintainer: //p' packaging/deb/control)  $(date --rfc-email --reference=CHANGELOG.md)
+END
 cp packaging/deb/copyright "$doc/copyright"
 mkdir -p "$home"
 for part in dist isolator-module node_modules package.json; do mv "$work/package/$part" "$home"; done
-# What only those who compile need, or other systems.
+# What only those who compile or develop the libraries need, or other systems.
 rm -rf "$home"/node_modules/{.package-lock.json,.bin} "$home"/node_modules/classic-level/{deps,binding.cc,binding.gyp} \
-  "$home"/node_modules/classic-level/prebuilds/{android,darwin,win32}-*
-find "$home/node_modules" \( -name '*.d.ts' -o -name '*.map' \) -delete
+  "$home"/node_modules/fastify/integration "$home"/node_modules/pino/index.html "$home"/node_modules/secure-json-parse/benchmarks
+of_this_machine=linux-$(node -p process.arch)
+find "$home/node_modules/classic-level/prebuilds" -mindepth 1 -maxdepth 1 ! -name "$of_this_machine" -exec rm -r {} +
+find "$home/node_modules" -path '*musl*' -name '*.node' -delete
+find "$home/node_modules" \( -name '*.d.ts' -o -name '*.map' -o -name '.npmignore' -o -name '.gitignore' -o -name '.gitattributes' \
+  -o -name '.eslintrc*' -o -name 'eslint.config.*' \) -delete
+# None of them is started as a program.
+find "$home/node_modules" -type f -exec chmod 0644 {} +
 for program in dvdcli flocker flocker-ca flockerctl; do
   chmod 0755 "$home/dist/src/bin/$program.js"
   ln -s "../lib/mesos-module-flocker/dist/src/bin/$program.js" "$root/usr/bin/$program"

@@ -69,7 +69,14 @@ describe.runIf(isRoot)('the Debian package (needs root)', () => {
     );
     expect(await machine.sh('id -nu flocker; flocker --version; flocker-ca --version || true')).toContain('flocker\n');
     expect(await machine.sh('find /usr/lib/mesos-module-flocker -name "*.test.*" -path "*/dist/*"')).toBe('');
-    expect(await machine.sh('cd /usr/share/doc/mesos-module-flocker && ls')).toMatch(/changelog.gz\ncopyright\ndocs/);
+    expect((await machine.sh('cd /usr/share/doc/mesos-module-flocker && LC_ALL=C ls')).trim().split('\n')).toEqual([
+      'CHANGELOG.md.gz',
+      'README.md',
+      'changelog.gz',
+      'copyright',
+      'docs',
+      'examples',
+    ]);
   });
 
   it('starts nothing that is not configured, and does not call that a failure', async () => {
