@@ -4,6 +4,9 @@ import type { CtlEnvironment } from '../cli/ctl/ctl-environment.ts';
 import { systemClock } from '../kit/clock.ts';
 import { version } from './version.ts';
 
+/** Longer than a lease of leadership lasts, and reading the store of most clusters takes. */
+const TAKEOVER_TIMEOUT_MS = 10_000;
+
 /** The whole of the program `flockerctl`, at work for this process. */
 export function flockerctlProgram(): Command {
   return ctlCommand(environment);
@@ -45,6 +48,9 @@ const environment: CtlEnvironment = {
       import('../kit/logger.ts'),
     ]);
     const tls = await loadCredentials(credentials, systemClock);
-    return connectFlocker({ urls, tls, clock: systemClock, random: Math.random, logger: silentLogger });
+    return connectFlocker({
+      ...{ urls, tls, clock: systemClock, random: Math.random, logger: silentLogger },
+      takeoverTimeoutMs: TAKEOVER_TIMEOUT_MS,
+    });
   },
 };

@@ -21,6 +21,11 @@ export interface FlockerConnection {
   readonly checkName?: 'control-service' | 'dialled';
   /** Longest time for one request, connecting included, in milliseconds; 10,000 unless given. Waits have no such limit. */
   readonly requestTimeoutMs?: number;
+  /**
+   * With several URLs: how long to wait for a control service that takes over when none can be reached, in milliseconds; not at all
+   * unless given.
+   */
+  readonly takeoverTimeoutMs?: number;
   /** Time between two looks at a server that has no events, in milliseconds; 1,000 unless given. */
   readonly pollMs?: number;
   readonly clock: Clock;
@@ -41,6 +46,7 @@ export function connectFlocker(connection: FlockerConnection): FlockerClient & S
     tls: connection.tls,
     checkName: connection.checkName ?? 'control-service',
     requestTimeoutMs,
+    takeoverTimeoutMs: connection.takeoverTimeoutMs,
     clock,
     logger,
   });

@@ -39,8 +39,9 @@ async function serve(routes: Routes, port?: number): Promise<TestListener> {
   return server;
 }
 
-function connect(urls: readonly string[], requestTimeoutMs = 5_000): FlockerClient {
-  const client = testClient(urls, cluster.user, { requestTimeoutMs });
+function connect(urls: readonly string[], requestTimeoutMs = 5_000, takeoverTimeoutMs?: number): FlockerClient {
+  const waits = takeoverTimeoutMs === undefined ? {} : { takeoverTimeoutMs };
+  const client = testClient(urls, cluster.user, { requestTimeoutMs, ...waits });
   undo.push(() => client.close());
   return client;
 }
@@ -70,6 +71,17 @@ describe('a server that cannot be reached', () => {
     undo.push(() => new Promise((resolve) => plain.close(() => resolve())));
     const client = connect([`https://127.0.0.1:${(plain.address() as AddressInfo).port}`]);
     await expect(client.version(soon())).rejects.toMatchObject({ code: 'unreachable' });
+  });
+
+  it('is waited for when it is to take over from another, also by a write, which is sent once', async () => {
+    const [first, second] = [await deadUrl(), await deadUrl()];
+    const created = create(connect([first, second], 5_000, 15_000));
+    await expect(connect([first, second], 5_000, 1).version(soon())).rejects.toMatchObject({ code: 'unreachable' });
+    await expect(connect([first], 5_000, 15_000).version(soon())).rejects.toMatchObject({ code: 'unreachable' });
+    const routes = { 'POST /v1/configuration/datasets': (_: unknown, response: ServerResponse) => html404(response) };
+    const server = await serve(routes, Number(new URL(second).port));
+    await expect(created).rejects.toMatchObject({ code: 'unexpected_answer' });
+    expect(server.requests).toEqual(['POST /v1/configuration/datasets']);
   });
 
   it('is passed over for the next, also by a write, and asked last from then on', async () => {

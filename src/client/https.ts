@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import type { Clock } from '../kit/clock.ts';
+import { type Clock, pause } from '../kit/clock.ts';
 import { DeadlineExceeded, startDeadline } from '../kit/deadline.ts';
 import type { Logger } from '../kit/logger.ts';
 import { ClientError } from './flocker-client.ts';
@@ -32,11 +32,16 @@ export interface HttpsStream {
   readonly body: Readable;
 }
 
+/** Between two rounds through all servers while none of them leads. */
+const NEXT_ROUND_MS = 200;
+
 interface HttpsOptions {
   readonly urls: readonly string[];
   readonly tls: TlsIdentity;
   readonly checkName: CheckName;
   readonly requestTimeoutMs: number;
+  /** With several servers: how long one that takes over is waited for when none can be reached; not at all unless given. */
+  readonly takeoverTimeoutMs?: number | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -112,6 +117,7 @@ export class Https {
     ask: (server: HttpsServer) => Promise<Answer>,
   ): Promise<Answer> {
     const queue = [...this.#servers];
+    const untilMs = this.#options.clock.monotonicMs() + this.#takeoverMs;
     let again = request.method === 'GET';
     for (;;) {
       const server = queue.shift();
@@ -128,14 +134,24 @@ export class Https {
         if (retryable(error) && again) {
           again = false;
           queue.unshift(server);
-        } else if (!notConnected(error) || queue.length === 0) {
+        } else if (!notConnected(error)) {
           throw await this.#explain(error, server, request, signal);
+        } else if (queue.length === 0) {
+          const failure = await this.#explain(error, server, request, signal);
+          if (failure.code !== 'unreachable' || this.#options.clock.monotonicMs() >= untilMs) throw failure;
+          await pause(this.#options.clock, NEXT_ROUND_MS, signal);
+          queue.push(...this.#servers);
         } else {
           const reason = failureOf(error, server, request).message;
           this.#options.logger.warn({ url: server.url, reason }, 'control service not reached; trying the next');
         }
       }
     }
+  }
+
+  /** Of one server nobody takes over. */
+  get #takeoverMs(): number {
+    return this.#servers.length > 1 ? (this.#options.takeoverTimeoutMs ?? 0) : 0;
   }
 
   async #explain(

@@ -59,9 +59,10 @@ describe.skipIf(skip !== null)(`flocker up with etcd and two control services${s
     await runs(1, 'echo one > /mnt/text');
     const killed = await leader();
     process.kill(killed.pid ?? 0, 'SIGKILL');
+    // It waits for whoever takes over.
+    expect(await listed()).toContain('kept');
     // Either the other one, or itself once it runs again.
     await eventually(async () => expect((await leader()).pid).not.toBe(killed.pid), TIMEOUT_MS);
-    expect(await listed()).toContain('kept');
     expect(await runs(2, 'cat /mnt/text')).toBe('one\n');
     await eventually(async () => {
       const again = (await cluster.json()).controls?.find(({ url }) => url === killed.url);
