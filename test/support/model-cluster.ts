@@ -36,6 +36,8 @@ export class ModelCluster {
   readonly snapshotIds: SnapshotId[] = [];
   readonly #disks: ModelDisks;
   readonly #copies: boolean;
+  /** Not in the records since they were replaced; a node may be taking one. */
+  readonly #forgottenSnapshots: SnapshotId[] = [];
   readonly #underWay = new Set<Promise<unknown>>();
   #store: MemoryStore = memoryStore(CLUSTER_ID);
   #service: ControlService;
@@ -146,7 +148,7 @@ export class ModelCluster {
     await this.#service.close();
     this.#store = this.#copy.reopened();
     this.ids.splice(this.#copied.ids);
-    this.snapshotIds.splice(this.#copied.snapshotIds);
+    this.#forgottenSnapshots.push(...this.snapshotIds.splice(this.#copied.snapshotIds));
     this.wasRestored = true;
     this.#service = this.#start();
   }
@@ -171,11 +173,9 @@ export class ModelCluster {
   /** Datasets of which a volume exists that their primary reaches, and which are not mounted there and nowhere else. */
   notMounted(): DatasetId[] {
     return this.ids.filter((id) => {
-      const { primary, deleted, storage } = this.#dataset(id);
+      const { primary, deleted } = this.#dataset(id);
       const pool = this.nodes.find((node) => node.id === primary)?.pool;
       const lease = this.#service.deployment.lease(id);
-      // It was copied after the records were, and these have it where it was: what is in the way a person has to look at.
-      if (storage.kind === 'free' && storage.pool !== pool) return false;
       if (deleted || this.#everDeleted.has(id) || pool !== this.#disks.poolOf(id) || lease !== undefined) return false;
       return !isDeepStrictEqual(this.#disks.mountedOn(id), [primary]);
     });
@@ -257,6 +257,7 @@ export class ModelCluster {
         for (const id of this.ids) if (node.begin(id) || node.finish(id)) moved = true;
         for (const id of this.ids) if (node.copies.begin(id) || node.copies.finish(id)) moved = true;
         for (const id of this.snapshotIds) if (node.beginSnapshot(id) || node.finishSnapshot(id)) moved = true;
+        for (const id of this.#forgottenSnapshots) if (node.finishSnapshot(id)) moved = true;
         for (
           let work = node.deliverReport(this.#service);
           work !== undefined;
