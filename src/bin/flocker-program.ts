@@ -9,6 +9,7 @@ import { runDaemon } from './daemon.ts';
 import { doctorEnvironment } from './doctor-environment.ts';
 import { type Endpoint, parseEndpoint } from './endpoint.ts';
 import { type EtcdFlags, etcdOptions, withEtcdFlags } from './etcd-options.ts';
+import { type MesosFlags, mesosOptions, withMesosFlags } from './mesos-options.ts';
 import { providerCommand } from './provider-command.ts';
 import { runCommand } from './run-command.ts';
 import { storeCommand } from './store-command.ts';
@@ -24,7 +25,7 @@ export function flockerProgram(): Command {
     .version(version)
     .showHelpAfterError();
 
-  withEtcdFlags(program.command('control'))
+  withMesosFlags(withEtcdFlags(program.command('control')))
     .description('Run the control service: REST API for users, orders for node agents.')
     .option('-d, --data-path <directory>', 'where the configuration is kept', '/var/lib/flocker')
     .option('-p, --port <endpoint>', 'of the REST API: 4523, tcp:4523 or tcp:4523:interface=ADDRESS', 'tcp:4523')
@@ -56,6 +57,7 @@ export function flockerProgram(): Command {
             agents: endpoint(options.agentPort),
             acceptLoss: options.acceptLoss,
             fenceAfterMs: options.fenceAfter === undefined ? undefined : 1000 * options.fenceAfter,
+            mesos: mesosOptions(options),
             etcd: etcdOptions(options),
           },
           world,
@@ -122,7 +124,7 @@ interface UpFlags {
   readonly controls?: number;
 }
 
-interface ControlFlags extends EtcdFlags {
+interface ControlFlags extends EtcdFlags, MesosFlags {
   readonly dataPath: string;
   readonly port: string;
   readonly agentPort: string;
