@@ -29,9 +29,9 @@ async function subscribe(api: MesosMasterApi): Promise<{ stream: MasterStream; n
   streams.push(stream);
   const events = stream.events[Symbol.asyncIterator]();
   const next = async (): Promise<MasterEvent> => {
-    const { value, done } = await events.next();
-    if (done === true) throw new Error('the stream ended');
-    return value;
+    const result = await events.next();
+    if (result.done === true) throw new Error('the stream ended');
+    return result.value;
   };
   return { stream, next };
 }
