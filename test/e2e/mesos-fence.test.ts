@@ -75,6 +75,8 @@ describe.skipIf(skip !== null)(`a control service that listens to Mesos, with vo
       await cluster.connected();
       const { uuid } = await cluster.node(1);
       const { id } = master.register({ hostname: 'one', attributes: [nodeAttribute(uuid)] });
+      const shown = async (): Promise<string> => (await cluster.ctl('nodes')).stdout;
+      await eventually(async () => expect(await shown()).toContain(`one (${id})`), TIMEOUT_MS);
       const writer = await write(1);
       expect(await markAgentGone(master.url, id)).toBe(200);
       const told = writer.stdout.length;

@@ -1,12 +1,14 @@
 import { expect, it } from 'vitest';
 import { A, B, sampleNodeId } from '../testing/samples.ts';
-import { type Judgement, judgeNode, type KnownNode } from './judge-node.ts';
+import { type Judgement, judgeNode } from './judge-node.ts';
+import { type KnownNode, matchAgents } from './match-agents.ts';
 import type { MesosAgent } from './mesos-agent.ts';
 import type { Standing } from './registry.ts';
 
 const NODE: KnownNode = { id: A, host: '10.0.0.1' };
 const OTHER: KnownNode = { id: B, host: '10.0.0.2' };
-const UNHEARD: KnownNode = { id: A, host: undefined };
+/** A node that was not heard since the start is not among those that are known. */
+const UNHEARD: KnownNode = { id: A, host: '' };
 
 function agent(id: string, fields: Partial<MesosAgent> = {}): MesosAgent {
   return { id, hostname: 'one', endpoint: '10.0.0.1:5051', address: '10.0.0.1', node: undefined, ...fields };
@@ -14,7 +16,8 @@ function agent(id: string, fields: Partial<MesosAgent> = {}): MesosAgent {
 
 function judged(agents: readonly MesosAgent[], standings: Record<string, Standing>, nodes = [NODE, OTHER]): Judgement {
   const [node = NODE] = nodes;
-  return judgeNode(node, nodes, agents, new Map(Object.entries(standings)));
+  const known = nodes.filter((one) => one !== UNHEARD);
+  return judgeNode(matchAgents(known, agents).get(node.id) ?? [], new Map(Object.entries(standings)));
 }
 
 it.each<[string, Standing | undefined, Judgement['kind']]>([

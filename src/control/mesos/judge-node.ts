@@ -1,13 +1,7 @@
-import { type NodeId, parseNodeId } from '../../kit/ids.ts';
+import type { NodeId } from '../../kit/ids.ts';
+import type { Match } from './match-agents.ts';
 import type { MesosAgent } from './mesos-agent.ts';
 import type { Registry } from './registry.ts';
-
-/** A node as the control service knows it. */
-export interface KnownNode {
-  readonly id: NodeId;
-  /** Its address towards the control service; undefined while it was not heard since the control service started. */
-  readonly host: string | undefined;
-}
 
 /**
  * What the master says of the machine of a node.
@@ -21,24 +15,13 @@ export type Judgement =
   | { readonly kind: 'unknown' }
   | { readonly kind: 'ambiguous'; readonly agent: MesosAgent; readonly others: readonly NodeId[] };
 
-/**
- * Judges the machine of a node by the agents that fit it. An agent whose attribute `flocker_node` names a node fits that node alone; any other
- * fits the node whose address it listens on or has as its host name. Of several agents all have to be away.
- */
-export function judgeNode(
-  node: KnownNode,
-  nodes: readonly KnownNode[],
-  agents: Iterable<MesosAgent>,
-  registry: Registry,
-): Judgement {
-  const fitting = [...agents].filter((agent) => fits(agent, node));
-  for (const agent of fitting) {
-    const others = nodes.filter((other) => other.id !== node.id && fits(agent, other)).map(({ id }) => id);
-    if (others.length > 0) return { kind: 'ambiguous', agent, others };
-  }
+/** Judges the machine of a node by the agents that fit it. Of several all have to be away. */
+export function judgeNode(matches: readonly Match[], registry: Registry): Judgement {
+  const unsure = matches.find(({ others }) => others.length > 0);
+  if (unsure !== undefined) return { kind: 'ambiguous', ...unsure };
   for (const kind of ['present', 'left', 'unreachable', 'gone'] as const) {
-    const agent = fitting.find(({ id }) => standingOf(id, registry) === kind);
-    if (agent !== undefined) return { kind, agent };
+    const match = matches.find(({ agent }) => standingOf(agent.id, registry) === kind);
+    if (match !== undefined) return { kind, agent: match.agent };
   }
   return { kind: 'unknown' };
 }
@@ -47,10 +30,4 @@ function standingOf(id: string, registry: Registry): 'present' | 'left' | 'unrea
   const standing = registry.get(id);
   if (standing === 'admitted') return 'present';
   return standing ?? 'left';
-}
-
-function fits({ hostname, address, node }: MesosAgent, { id, host }: KnownNode): boolean {
-  if (node !== undefined) return parseNodeId(node) === id;
-  if (host === undefined || host === '') return false;
-  return host === address || host.toLowerCase() === hostname.toLowerCase();
 }

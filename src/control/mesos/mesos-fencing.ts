@@ -7,10 +7,11 @@ import type { DeploymentView } from '../deployment.ts';
 import { holdsVolumes, whyNotDead } from '../fence-safety.ts';
 import type { FenceWatch } from '../fence-watch.ts';
 import { type MesosFence, nextStep, type Step } from './fence-steps.ts';
-import { type Judgement, judgeNode, type KnownNode } from './judge-node.ts';
+import { type Judgement, judgeNode } from './judge-node.ts';
 import { KnownAgents } from './known-agents.ts';
 import type { MasterEvent } from './master-event.ts';
 import type { MasterListener, ReadRegistry } from './master-watch.ts';
+import { type KnownNode, type Match, type Matches, matchAgents } from './match-agents.ts';
 import { type MesosAgent, NODE_ATTRIBUTE } from './mesos-agent.ts';
 import type { Registry } from './registry.ts';
 
@@ -55,6 +56,16 @@ export class MesosFencing implements FenceWatch, MasterListener {
   get counts(): { readonly agents: number; readonly unsubscribedSeconds: number } {
     const lost = this.#read === undefined ? this.#parts.clock.monotonicMs() - this.#lostMs : 0;
     return { agents: this.#agents.size, unsubscribedSeconds: lost / 1000 };
+  }
+
+  /** The agents of each node. Nodes that were declared dead may have left their address to others. */
+  matches(): Matches {
+    const { deployment, cluster } = this.#parts;
+    const heard: KnownNode[] = [...cluster.nodes(), ...cluster.silent()];
+    return matchAgents(
+      heard.filter(({ id }) => deployment.death(id) === undefined),
+      this.#agents,
+    );
   }
 
   begin(): void {
@@ -146,41 +157,34 @@ export class MesosFencing implements FenceWatch, MasterListener {
   }
 
   #decide(registry: Registry): void {
-    const nodes = this.#nodes();
+    const matches = this.matches();
     const steps = [...this.#missing]
       .filter((node) => this.#isInQuestion(node))
-      .map((id) => this.#decideOne({ id, host: nodes.get(id)?.host }, [...nodes.values()], registry));
+      .map((node) => this.#decideOne(node, matches.get(node) ?? [], registry));
     const waits = steps.flatMap((step) => (step.kind === 'wait' ? [step.forMs] : []));
     this.#wake?.();
     this.#wake = waits.length === 0 ? undefined : this.#parts.clock.timer(Math.min(...waits), () => this.#look());
   }
 
-  #decideOne(node: KnownNode, nodes: readonly KnownNode[], registry: Registry): Step {
+  #decideOne(node: NodeId, matches: readonly Match[], registry: Registry): Step {
     const { fence, deployment, cluster, clock, logger, declare } = this.#parts;
-    const judgement = judgeNode(node, nodes, this.#agents, registry);
+    const judgement = judgeNode(matches, registry);
     const nowMs = clock.monotonicMs();
-    const sinceMs = judgement.kind === 'unreachable' ? (this.#unreachableSince.get(node.id) ?? nowMs) : undefined;
-    if (sinceMs === undefined) this.#unreachableSince.delete(node.id);
-    else this.#unreachableSince.set(node.id, sinceMs);
+    const sinceMs = judgement.kind === 'unreachable' ? (this.#unreachableSince.get(node) ?? nowMs) : undefined;
+    if (sinceMs === undefined) this.#unreachableSince.delete(node);
+    else this.#unreachableSince.set(node, sinceMs);
     const step = nextStep(judgement.kind, fence, nowMs - (sinceMs ?? nowMs));
     if (step.kind === 'wait') return step;
-    const why = step.kind === 'declare' ? whyNotDead(node.id, deployment, cluster) : undefined;
-    const fields = { node: node.id, host: node.host, ...fieldsOf(judgement) };
-    if (why !== undefined) this.#tell(node.id, { ...fields, why }, 'a silent node is not declared dead');
-    else if (step.kind === 'leave') this.#tell(node.id, fields, step.message);
+    const why = step.kind === 'declare' ? whyNotDead(node, deployment, cluster) : undefined;
+    const fields = { node, host: cluster.node(node)?.host, ...fieldsOf(judgement) };
+    if (why !== undefined) this.#tell(node, { ...fields, why }, 'a silent node is not declared dead');
+    else if (step.kind === 'leave') this.#tell(node, fields, step.message);
     else {
       logger.warn(fields, step.message);
       // A store that fails has ended the process.
-      declare(node.id).catch(() => undefined);
+      declare(node).catch(() => undefined);
     }
     return step;
-  }
-
-  /** All nodes that an agent may belong to. Those that were declared dead may have left their address to others. */
-  #nodes(): ReadonlyMap<NodeId, KnownNode> {
-    const { deployment, cluster } = this.#parts;
-    const heard = [...cluster.nodes(), ...cluster.silent()].filter(({ id }) => deployment.death(id) === undefined);
-    return new Map(heard.map(({ id, host }) => [id, { id, host }]));
   }
 
   #tell(node: NodeId, fields: object, message: string): void {
