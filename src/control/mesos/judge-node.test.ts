@@ -38,6 +38,7 @@ it.each<[string, Partial<MesosAgent>, KnownNode, boolean]>([
   ['by its attribute, when the node was not heard yet', { node: A }, UNHEARD, true],
   ['not by its address, when its attribute says another', { node: sampleNodeId(9) }, NODE, false],
   ['not by its address, when its attribute is no node', { node: 'rack-7' }, NODE, false],
+  ['not by its address, when its attribute is no text', { node: '' }, NODE, false],
   ['not by its address, when the node was not heard yet', {}, UNHEARD, false],
   ['not at all, when nothing is the same', { address: '10.0.0.3' }, NODE, false],
 ])('finds the agent of a node %s', (_, fields, node, found) => {

@@ -38,6 +38,15 @@ it('reads where an agent listens and what its attribute says', () => {
   });
 });
 
+it('takes an attribute that is no text for one that names no node', () => {
+  const attributes = [{ name: 'flocker_node', type: 'SCALAR', scalar: { value: 5 } }];
+  const agent = { agent_info: { id: { value: 'S1' }, hostname: 'one', attributes } };
+  expect(parseMasterEvent(JSON.stringify({ type: 'AGENT_ADDED', agent_added: { agent } }))).toEqual({
+    kind: 'agentAdded',
+    agent: { id: 'S1', hostname: 'one', endpoint: undefined, address: undefined, node: '' },
+  });
+});
+
 it('refuses what is no JSON, and a registry of a master that does not lead', () => {
   expect(() => parseMasterEvent('{')).toThrow(/no JSON/);
   expect(() => parseRegistry('{')).toThrow(/no JSON/);

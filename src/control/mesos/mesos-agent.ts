@@ -12,7 +12,7 @@ export interface MesosAgent {
   readonly endpoint: string | undefined;
   /** The address in it, without brackets. */
   readonly address: string | undefined;
-  /** What its attribute {@link NODE_ATTRIBUTE} says, as it was written. */
+  /** What its attribute {@link NODE_ATTRIBUTE} says, as it was written; empty when it is no text. */
   readonly node: string | undefined;
 }
 
@@ -42,6 +42,7 @@ function agentOf(info: unknown, pid: string | undefined): MesosAgent | undefined
 function nodeAttribute(attributes: unknown): string | undefined {
   if (!Array.isArray(attributes)) return undefined;
   const one = attributes.find((attribute) => at(attribute, 'name') === NODE_ATTRIBUTE) as unknown;
+  if (one === undefined) return undefined;
   const text = at(one, 'text', 'value');
-  return typeof text === 'string' ? text : undefined;
+  return typeof text === 'string' ? text : '';
 }

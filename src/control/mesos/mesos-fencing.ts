@@ -177,8 +177,10 @@ export class MesosFencing implements FenceWatch, MasterListener {
     if (step.kind === 'wait') return step;
     const why = step.kind === 'declare' ? whyNotDead(node, deployment, cluster) : undefined;
     const fields = { node, host: cluster.node(node)?.host, ...fieldsOf(judgement) };
-    if (why !== undefined) this.#tell(node, { ...fields, why }, 'a silent node is not declared dead');
-    else if (step.kind === 'leave') this.#tell(node, fields, step.message);
+    if (why !== undefined) this.#tell('warn', node, { ...fields, why }, 'a silent node is not declared dead');
+    // An agent of ours that is started again is nothing to be warned of.
+    else if (step.kind === 'leave')
+      this.#tell(judgement.kind === 'present' ? 'info' : 'warn', node, fields, step.message);
     else {
       logger.warn(fields, step.message);
       // A store that fails has ended the process.
@@ -187,11 +189,11 @@ export class MesosFencing implements FenceWatch, MasterListener {
     return step;
   }
 
-  #tell(node: NodeId, fields: object, message: string): void {
+  #tell(level: 'info' | 'warn', node: NodeId, fields: object, message: string): void {
     const said = JSON.stringify([fields, message]);
     if (this.#told.get(node) === said) return;
     this.#told.set(node, said);
-    this.#parts.logger.warn(fields, message);
+    this.#parts.logger[level](fields, message);
   }
 }
 
