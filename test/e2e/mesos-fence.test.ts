@@ -22,7 +22,7 @@ describe.skipIf(skip !== null)(`a control service that listens to Mesos, with vo
     master.beatEvery(500);
     nodes = await CephNodes.start('--mesos-master', standby.url);
     cluster = nodes.cluster;
-    await nodes.control.says('subscribed to the leading Mesos master');
+    await nodes.control.says('subscribed to the leading Mesos master', TIMEOUT_MS);
   }, 120_000);
   afterAll(async () => {
     await nodes.remove();
@@ -55,7 +55,7 @@ describe.skipIf(skip !== null)(`a control service that listens to Mesos, with vo
       await nodes.killAgent(1);
       master.lose(id);
       const reader = read(2);
-      await nodes.control.says('nobody marked it gone');
+      await nodes.control.says('nobody marked it gone', TIMEOUT_MS);
       expect(writer.running).toBe(true);
 
       expect(await markAgentGone(master.url, id)).toBe(200);
