@@ -99,7 +99,8 @@ export class CephFuse {
     const answer = await withDeadline(this.#options.clock, STATUS_TIMEOUT_MS, what, undefined, (signal) =>
       askSocket(this.#socket(process.token), 'status', signal),
     ).catch(() => undefined);
-    if (answer === undefined) return undefined;
+    // One that ends answers that it does not know the command (any more).
+    if (answer?.startsWith('{') !== true) return undefined;
     const { addr_str, blocklisted } = JSON.parse(answer) as { addr_str?: unknown; blocklisted?: unknown };
     // Only with the whole of it another node could cut this client off.
     if (typeof addr_str !== 'string' || typeof blocklisted !== 'boolean') {
