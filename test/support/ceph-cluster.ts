@@ -118,7 +118,7 @@ export class CephCluster {
       ...{ clock: systemClock, random: Math.random, newUuid: randomUUID, onStart: () => undefined },
     });
     // Each pool of the tests has a directory of its own.
-    await this.makeClient('client.node', { ...NODE_CAPABILITIES, mds: 'allow rwps' });
+    await this.makeClient('client.node', { ...NODE_CAPABILITIES, mds: 'allow rwfps' });
     const root = join(this.directory, 'root');
     await mkdir(root, { mode: 0o700 });
     await run('ceph-fuse', ['-c', this.confPath, '-n', 'client.admin', root]);

@@ -7,7 +7,7 @@ export const POOL_ROOT = 'flocker';
 /** What a node may do in the cluster: docs/ceph.md. */
 export const NODE_CAPABILITIES: Readonly<Record<string, string>> = {
   mon: 'allow r, allow command "osd blocklist" with blocklistop=add',
-  mds: `allow rwps path=/${POOL_ROOT}`,
+  mds: `allow rwfps path=/${POOL_ROOT}`,
   osd: `allow rw tag cephfs data=${FILESYSTEM}`,
 };
 
