@@ -94,6 +94,10 @@ export function flockerProgram(): Command {
       ]),
     )
     .option('--controls <count>', 'how many control services (with etcd; default: as it was made, or 1)', wholeNumber)
+    .option(
+      '--no-story',
+      'do not show first, on a new cluster with ceph, that a task keeps its data when its node is lost',
+    )
     .action(async (options: UpFlags) => {
       const { runUp } = await import('./up.ts');
       process.exitCode = await runUp({
@@ -103,6 +107,7 @@ export function flockerProgram(): Command {
         poolPerNode: options.poolPerNode ?? false,
         store: options.store,
         controls: options.controls,
+        story: options.story,
       });
     });
 
@@ -122,6 +127,7 @@ interface UpFlags {
   readonly poolPerNode?: true;
   readonly store?: ClusterStore;
   readonly controls?: number;
+  readonly story: boolean;
 }
 
 interface ControlFlags extends EtcdFlags, MesosFlags {

@@ -60,6 +60,8 @@ export class CephFuse {
       // It writes what was not synced within seconds; with the default a volume may hold back 100 MB.
       '--client_oc_size=67108864',
       '--client_mount_timeout=20',
+      // With the first use of a pool it would ask for the right to write by writing, and in a cluster that is full wait even to read.
+      '--client_check_pool_perm=false',
       mountPoint,
     ];
     try {
@@ -99,7 +101,8 @@ export class CephFuse {
     const answer = await withDeadline(this.#options.clock, STATUS_TIMEOUT_MS, what, undefined, (signal) =>
       askSocket(this.#socket(process.token), 'status', signal),
     ).catch(() => undefined);
-    if (answer === undefined) return undefined;
+    // One that ends answers that it does not know the command (any more).
+    if (answer?.startsWith('{') !== true) return undefined;
     const { addr_str, blocklisted } = JSON.parse(answer) as { addr_str?: unknown; blocklisted?: unknown };
     // Only with the whole of it another node could cut this client off.
     if (typeof addr_str !== 'string' || typeof blocklisted !== 'boolean') {

@@ -1,4 +1,4 @@
-import { chmod, lstat, mkdir, readdir, realpath, rmdir, statfs, writeFile } from 'node:fs/promises';
+import { chmod, lstat, mkdir, readdir, realpath, rm, rmdir, statfs, symlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Clock } from '../../../kit/clock.ts';
 import { errorCode, errorText } from '../../../kit/coded-error.ts';
@@ -236,8 +236,10 @@ class CephBackend implements Backend {
       const cephPath = `${this.#options.root}/pool${bytes.slice(layout.rootPath.length)}`;
       await mounts.mount(this.#place(datasetId), cephPath, signal, async () => {
         // Fails where the volume was taken over, or this node was cut off, while it was being mounted: a name that is made asks the
-        // metadata server, and is not answered from what this node remembers.
-        await writeFile(join(directory, 'mounted-by'), `${this.#options.instance}\n`, { flush: true });
+        // metadata server, and is not answered from what this node remembers. A link is no bytes, for which there may be no room.
+        const name = join(directory, 'mounted-by');
+        await rm(name, { force: true });
+        await symlink(this.#options.instance, name);
       });
     });
   }
