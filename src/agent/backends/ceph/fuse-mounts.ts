@@ -212,9 +212,11 @@ export class FuseMounts {
  */
 async function stillTheSame(mounted: MountEntry | undefined, before: readonly MountEntry[]): Promise<string | null> {
   if (mounted === undefined) return null;
-  const known = new Set(before.map(({ id }) => id));
+  // Numbers of mounts are given again as well.
+  const known = new Set(before.map(({ id, mountPoint }) => `${id} ${mountPoint}`));
   const now = await readMountTable();
-  return now.some(({ id, device }) => device === mounted.device && !known.has(id)) ? null : mounted.device;
+  const isNew = ({ id, mountPoint }: MountEntry): boolean => !known.has(`${id} ${mountPoint}`);
+  return now.some((entry) => entry.device === mounted.device && isNew(entry)) ? null : mounted.device;
 }
 
 async function isFile(path: string): Promise<boolean> {
