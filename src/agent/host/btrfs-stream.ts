@@ -22,12 +22,18 @@ export async function sendSubvolume(path: string): Promise<SentSubvolume> {
   const ended = untilEnded(child, `btrfs send ${path}`);
   const stdout = child.stdout;
   if (stdout === null) throw new Error('btrfs send has no output');
+  // Node throws away what nobody listens for when the program ends, and a short stream is written before anybody reads.
+  stdout.on('readable', () => undefined);
   async function* read(output: Readable): AsyncGenerator<Buffer> {
     for await (const chunk of output) yield chunk as Buffer;
     await ended;
   }
   const stream = Readable.from(read(stdout), { objectMode: false });
-  stream.once('close', () => void child.kill('SIGKILL'));
+  stream.once('close', () => {
+    // The program counts as ended only when nothing of it is left to read.
+    stdout.destroy();
+    child.kill('SIGKILL');
+  });
   // Whoever reads to the end learns of a failure; nobody else has to.
   return { bytes: stream, ended: ended.catch(() => undefined) };
 }
