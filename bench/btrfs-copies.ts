@@ -75,7 +75,15 @@ export async function copyFigures(directory: string, rounds: number): Promise<Re
         await timed(async () => {
           const copy = randomUUID();
           const source = { node: giver.nodeId, host: '127.0.0.1', port: listener.port };
-          const wanted = { datasetId, copy, from: source, tls: taker, onBytes: () => undefined, signal };
+          const wanted = {
+            datasetId,
+            copy,
+            from: source,
+            tls: taker,
+            bases: undefined,
+            onBytes: () => undefined,
+            signal,
+          };
           const { record, bytes } = await openCopy(wanted);
           await to.copies?.fetch(datasetId, copy, record, bytes, signal);
         }),

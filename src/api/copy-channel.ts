@@ -9,11 +9,20 @@ import { UuidField } from './fields.ts';
  * The node that is to have a copy fetches it from the node that is to give it: `GET /v1/copies/<dataset>/<copy>` over mutual TLS, both
  * with the certificates of their nodes. The answer has the volume's record in {@link COPY_RECORD_HEADER}, the bytes that the volume
  * takes, if known, in {@link COPY_BYTES_HEADER}, and ends with the trailer {@link COPY_DIGEST_TRAILER}: SHA-256 of the body in hex.
+ *
+ * A node whose pool has older versions of the volume, or could keep one, says so in {@link COPY_BASES_HEADER}: their UUIDs, separated by
+ * commas, and in {@link COPY_KEEPS_HEADER}, `1`. Without the first header, which may be empty, it gets all. Else the answer may
+ * name in {@link COPY_AGAINST_HEADER} the version that only the difference to is sent, and in {@link COPY_ALONG_HEADER} another one
+ * that comes first, to be kept beside the volume.
  */
 export const COPIES_PATH = '/v1/copies/';
 export const COPY_RECORD_HEADER = 'x-flocker-volume';
 export const COPY_BYTES_HEADER = 'x-flocker-bytes';
 export const COPY_DIGEST_TRAILER = 'x-flocker-sha256';
+export const COPY_BASES_HEADER = 'x-flocker-bases';
+export const COPY_KEEPS_HEADER = 'x-flocker-keeps-base';
+export const COPY_AGAINST_HEADER = 'x-flocker-against';
+export const COPY_ALONG_HEADER = 'x-flocker-along';
 
 const OrderNumber = Type.Integer({ minimum: 1 });
 const Bytes = Type.Integer({ minimum: 0 });

@@ -175,7 +175,7 @@ async function startStorage(
       ? undefined
       : await giveCopies({
           ...{ tls, host: config.address, port: config.copyPort, logger },
-          give: (id, copy, to) => copies.give(id, copy, to),
+          give: (id, copy, to, bases) => copies.give(id, copy, to, bases),
         });
   const era = await readEra(nodeId, config.sharedMachine);
   const { kind, pool, profiles } = backend;

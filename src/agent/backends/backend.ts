@@ -46,8 +46,24 @@ export interface CopiedRecord {
   readonly name: string | null;
 }
 
+/** Unchanging older versions of a volume that a pool has, by what both sides of a copy know them by. */
+export interface CopyBases {
+  /** UUIDs, the newest first. */
+  readonly known: readonly string[];
+  /** Whether the pool keeps one that comes along with the volume, so that the way back is short. */
+  readonly keepsOne: boolean;
+}
+
+/** What a copy builds on. */
+export interface CopyLineage {
+  /** The version in the other pool that only the difference to is sent; null when all is. */
+  readonly against: string | null;
+  /** The version that is sent before the volume, to be kept beside it; null when none is. */
+  readonly along: string | null;
+}
+
 /** A volume that is being read for another node. */
-export interface GivenCopy {
+export interface GivenCopy extends CopyLineage {
   readonly record: CopiedRecord;
   /** About how many bytes will come; null when that is not known. */
   readonly totalBytes: number | null;
@@ -65,13 +81,24 @@ export interface FetchedCopy {
 
 /** Copies of volumes between pools whose nodes do not reach each other's. Interruptible like every step of {@link Backend}. */
 export interface CopyEngine {
-  /** Reads a detached volume as it is now. Fails with `volume_elsewhere`, `volume_lost`, or where some of it cannot be copied. */
-  give(datasetId: DatasetId, signal: AbortSignal): Promise<GivenCopy>;
+  /**
+   * Reads a detached volume as it is now, all of it or, with `bases` of the pool that it goes to, what is needed there. Fails with `volume_elsewhere`, `volume_lost`, or where some of it cannot be copied.
+   */
+  give(datasetId: DatasetId, signal: AbortSignal, bases?: CopyBases): Promise<GivenCopy>;
+  /** What {@link give} of another pool is to know of this one. It may be out of date a moment later: then a copy fails. */
+  bases(datasetId: DatasetId): Promise<CopyBases>;
   /**
    * absent → detached, with what `bytes` brings; whoever makes that fail when it is not all keeps half a copy from becoming a
-   * volume. Fails with `conflict` when the pool has a volume that is not of this copy.
+   * volume. Fails with `conflict` when the pool has a volume that is not of this copy. `along`: as {@link CopyLineage} has it.
    */
-  fetch(datasetId: DatasetId, id: string, record: CopiedRecord, bytes: Readable, signal: AbortSignal): Promise<void>;
+  fetch(
+    datasetId: DatasetId,
+    id: string,
+    record: CopiedRecord,
+    bytes: Readable,
+    signal: AbortSignal,
+    along?: string | null,
+  ): Promise<void>;
   /** The copy that the pool's detached volume was made from; undefined when there is none, or it was not made from one. */
   find(datasetId: DatasetId): Promise<FetchedCopy | undefined>;
 }

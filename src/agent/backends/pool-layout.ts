@@ -2,7 +2,7 @@ import { lstat, mkdir, readdir, realpath, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { syncDirectory } from '../../kit/atomic-file.ts';
 import { errorCode } from '../../kit/coded-error.ts';
-import { type DatasetId, type NewUuid, parseDatasetId, type SnapshotId } from '../../kit/ids.ts';
+import { type DatasetId, type NewUuid, parseDatasetId, parseSnapshotId, type SnapshotId } from '../../kit/ids.ts';
 import type { Logger } from '../../kit/logger.ts';
 import { BackendError } from './backend.ts';
 import { openPoolIdentity, type PoolPlace, readPoolIdentity } from './pool-identity.ts';
@@ -229,6 +229,13 @@ export class PoolLayout {
     if (await this.#isVolume(directory)) return directory;
     await this.verify();
     return undefined;
+  }
+
+  /** All snapshots of the pool. */
+  async listSnapshots(): Promise<readonly SnapshotId[]> {
+    await this.verify();
+    const names = await readdir(this.#path('snapshots'));
+    return names.flatMap((name) => parseSnapshotId(name) ?? []);
   }
 
   /** Makes a finished directory a snapshot. False when the snapshot came to be meanwhile. */

@@ -22,7 +22,7 @@ let certificates: ClusterCertificates;
 let giver: Node;
 let taker: Node;
 let listener: CopyListener;
-let give: (datasetId: DatasetId, copy: string, to: string) => Promise<GivenCopy | undefined>;
+let give: Parameters<typeof giveCopies>[0]['give'];
 let closed: number;
 let datasetId: DatasetId;
 
@@ -42,11 +42,11 @@ beforeEach(async () => {
 afterEach(() => listener.close());
 
 const giftOf = (bytes: Readable, totalBytes: number | null = null): GivenCopy => ({
-  ...{ record, totalBytes, bytes, close: () => Promise.resolve(void (closed += 1)) },
+  ...{ record, totalBytes, against: null, along: null, bytes, close: () => Promise.resolve(void (closed += 1)) },
 });
 const open = (fields: Partial<Parameters<typeof openCopy>[0]> = {}): Promise<OpenCopy> =>
   openCopy({
-    ...{ datasetId, copy, tls: taker, onBytes: () => undefined, signal: AbortSignal.timeout(20_000) },
+    ...{ datasetId, copy, tls: taker, bases: undefined, onBytes: () => undefined, signal: AbortSignal.timeout(20_000) },
     from: { node: giver.nodeId, host: '127.0.0.1', port: listener.port },
     ...fields,
   });
@@ -65,8 +65,55 @@ describe('a copy between two nodes', () => {
     expect(opened.totalBytes).toBe(bytes.length);
     expect((await buffer(opened.bytes)).equals(bytes)).toBe(true);
     expect(seen.at(-1)).toBe(bytes.length);
-    expect(asked).toEqual([[datasetId, copy, taker.nodeId]]);
+    expect(asked).toEqual([[datasetId, copy, taker.nodeId, undefined]]);
     await expect.poll(() => closed).toBe(1);
+  });
+
+  it('builds on what the node that fetches it has, and says so', async () => {
+    const bases = { known: [randomUUID(), randomUUID()], keepsOne: true };
+    const asked: unknown[] = [];
+    const lineage = { against: bases.known[1] ?? null, along: randomUUID() };
+    give = (...what) => {
+      asked.push(what[3]);
+      return Promise.resolve({ ...giftOf(Readable.from([Buffer.from('x')])), ...lineage });
+    };
+    const opened = await open({ bases });
+    expect(opened).toMatchObject({ ...lineage, totalBytes: null });
+    await buffer(opened.bytes);
+    give = (...what) => {
+      asked.push(what[3]);
+      return Promise.resolve(giftOf(Readable.from([Buffer.from('x')])));
+    };
+    const none = { known: [], keepsOne: false };
+    const all = await open({ bases: none });
+    expect(all).toMatchObject({ against: null, along: null });
+    await buffer(all.bytes);
+    expect(asked).toEqual([bases, none]);
+  });
+
+  it('builds on nothing else', async () => {
+    const bases = { known: [randomUUID()], keepsOne: false };
+    for (const lineage of [{ against: randomUUID() }, { against: '../x' }, { along: randomUUID() }]) {
+      give = () => Promise.resolve({ ...giftOf(Readable.from([Buffer.from('x')])), ...lineage });
+      for (const asked of [bases, undefined])
+        await expect(open({ bases: asked })).rejects.toMatchObject({
+          code: 'backend_failed',
+          message: expect.stringContaining('not asked for') as string,
+        });
+    }
+    give = () => Promise.resolve({ ...giftOf(Readable.from([Buffer.from('x')])), along: 'x/../y' });
+    await expect(open({ bases: { known: [], keepsOne: true } })).rejects.toThrow('not asked for');
+  });
+
+  it.each([
+    ['what is no UUID', ['../../etc']],
+    ['no end of them', Array.from({ length: 65 }, () => randomUUID())],
+  ])('is not given to who names %s', async (_, known) => {
+    give = () => Promise.reject(new Error('asked'));
+    await expect(open({ bases: { known, keepsOne: true } })).rejects.toMatchObject({
+      code: 'backend_failed',
+      message: expect.stringContaining('which versions') as string,
+    });
   });
 
   it('is none when it breaks off, on either side', async () => {

@@ -8,9 +8,16 @@ import { BackendWorld } from '../../../test/contract/backend-world.ts';
 import { btrfsPlace, btrfsSkipReason } from '../../../test/support/btrfs.ts';
 import type { CopyOrder, CopyReport } from '../../api/copy-channel.ts';
 import { systemClock } from '../../kit/clock.ts';
-import { type DatasetId, type NodeId, newDatasetId, parseNodeId } from '../../kit/ids.ts';
+import {
+  type DatasetId,
+  type NodeId,
+  newDatasetId,
+  parseNodeId,
+  parseSnapshotId,
+  type SnapshotId,
+} from '../../kit/ids.ts';
 import { silentLogger } from '../../kit/logger.ts';
-import { type Backend, BackendError } from '../backends/backend.ts';
+import { type Backend, BackendError, type CopyBases } from '../backends/backend.ts';
 import { CopyConvergence } from './copy-convergence.ts';
 import type { OpenCopy } from './open-copy.ts';
 
@@ -25,7 +32,7 @@ describe.skipIf(skip !== null)(`copies as ordered${skip ?? ''}`, () => {
   let backend: Backend;
   let copies: CopyConvergence;
   let reports: CopyReport[];
-  let open: (signal: AbortSignal) => Promise<OpenCopy>;
+  let open: (signal: AbortSignal, bases: CopyBases | undefined) => Promise<OpenCopy>;
   let id: DatasetId;
 
   beforeEach(async () => {
@@ -36,7 +43,7 @@ describe.skipIf(skip !== null)(`copies as ordered${skip ?? ''}`, () => {
     copies = new CopyConvergence({
       ...{ backend, clock: systemClock, random: Math.random, logger: silentLogger },
       between: (_, work) => work(),
-      open: ({ signal }) => open(signal),
+      open: ({ signal, bases }) => open(signal, bases),
       report: (report) => void reports.push(report),
     });
   });
@@ -70,6 +77,7 @@ describe.skipIf(skip !== null)(`copies as ordered${skip ?? ''}`, () => {
   };
   const opened = (bytes: Readable): OpenCopy => ({
     ...{ record: { sizeBytes: 16 * MIB, profile: null, name: null }, totalBytes: null, bytes },
+    ...{ against: null, along: null },
   });
   const endless = (signal: AbortSignal): Readable =>
     Readable.from(
@@ -146,6 +154,29 @@ describe.skipIf(skip !== null)(`copies as ordered${skip ?? ''}`, () => {
     await backend.attach(id, world.signal);
     await backend.mount(id, world.signal);
     expect((await readFile(join(world.mountRoot('a'), id, 'bytes'))).equals(bytes)).toBe(true);
+  });
+
+  it('bring all when one that builds on something failed', async () => {
+    await made();
+    await backend.attach(id, world.signal);
+    await backend.snapshots?.take(parseSnapshotId(randomUUID()) as SnapshotId, id, world.signal);
+    await backend.detach(id, world.signal);
+    const given = await backend.copies?.give(id, world.signal);
+    const stream = await buffer(given?.bytes ?? Readable.from([]));
+    await given?.close();
+    await backend.destroy(id, world.signal);
+    const asked: (CopyBases | undefined)[] = [];
+    open = (_, bases) => {
+      asked.push(bases);
+      if (asked.length === 1) return Promise.reject(new BackendError('in_progress', 'not yet'));
+      const against = bases?.known[0] ?? null;
+      const bytes = Readable.from([against === null ? stream : Buffer.from('something else')]);
+      return Promise.resolve({ ...opened(bytes), against });
+    };
+    copies.takeOrders([fetch(1)], [], true);
+    await expect.poll(() => reports.at(-1)?.state.kind, { timeout: 60_000 }).toBe('whole');
+    const bases = { known: [expect.any(String) as string], keepsOne: true };
+    expect(asked).toEqual([bases, bases, undefined]);
   });
 
   it('go on without a connection, and end when another one is wanted, or none', async () => {

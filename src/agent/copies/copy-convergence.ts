@@ -7,7 +7,7 @@ import { withDeadline } from '../../kit/deadline.ts';
 import { type DatasetId, type NodeId, parseDatasetId } from '../../kit/ids.ts';
 import type { Logger } from '../../kit/logger.ts';
 import type { Problem } from '../../model/volume-state.ts';
-import { type Backend, BackendError, type CopyEngine, type GivenCopy } from '../backends/backend.ts';
+import { type Backend, BackendError, type CopyBases, type CopyEngine, type GivenCopy } from '../backends/backend.ts';
 import type { CopyRequest, OpenCopy } from './open-copy.ts';
 
 /** Waits after a try that failed. */
@@ -39,6 +39,8 @@ interface Item {
   /** What runs for it, and how to end that. */
   running: { readonly abort: AbortController; readonly done: Promise<void> } | undefined;
   attempt: number;
+  /** A copy that builds on what the pool has failed: the next try gets all, so that it does not fail for that again. */
+  wantsAll: boolean;
   cancelRetry: () => void;
 }
 
@@ -80,7 +82,7 @@ export class CopyConvergence {
   }
 
   /** Begins to read a volume for node `to`; undefined when this node was not told to. The bytes break off with the order. */
-  async give(datasetId: DatasetId, copy: string, to: NodeId): Promise<GivenCopy | undefined> {
+  async give(datasetId: DatasetId, copy: string, to: NodeId, bases?: CopyBases): Promise<GivenCopy | undefined> {
     const item = this.#items.get(datasetId);
     const { copies } = this.#options.backend;
     if (!this.#connected || item?.order.want !== 'given' || copies === undefined) return undefined;
@@ -91,7 +93,7 @@ export class CopyConvergence {
     await item.running?.done;
     if (this.#items.get(datasetId) !== item || item.order !== order) return undefined;
     const abort = new AbortController();
-    const given = this.#options.between(datasetId, () => this.#read(datasetId, order, copies, abort.signal));
+    const given = this.#options.between(datasetId, () => this.#read(datasetId, order, copies, bases, abort.signal));
     const done = given.then(
       ({ bytes }) => untilClosed(bytes, abort.signal),
       () => undefined,
@@ -100,7 +102,13 @@ export class CopyConvergence {
     return await given;
   }
 
-  #read(id: DatasetId, { leftBy }: Give, copies: CopyEngine, parent: AbortSignal): ReturnType<CopyEngine['give']> {
+  #read(
+    id: DatasetId,
+    { leftBy }: Give,
+    copies: CopyEngine,
+    bases: CopyBases | undefined,
+    parent: AbortSignal,
+  ): ReturnType<CopyEngine['give']> {
     const { backend, clock } = this.#options;
     return withDeadline(clock, STEP_TIMEOUT_MS, `reading volume ${id}`, parent, async (signal) => {
       const state = await backend.discover(id);
@@ -108,7 +116,7 @@ export class CopyConvergence {
         await backend.seize?.(id, leftBy, signal);
         await backend.detach(id, signal);
       }
-      return await copies.give(id, signal);
+      return await copies.give(id, signal, bases);
     });
   }
 
@@ -123,7 +131,15 @@ export class CopyConvergence {
       return;
     }
     const item: Item = {
-      ...{ order, state: ABSENT, problem: null, running: undefined, attempt: 0, cancelRetry: () => undefined },
+      ...{
+        order,
+        state: ABSENT,
+        problem: null,
+        running: undefined,
+        attempt: 0,
+        wantsAll: false,
+        cancelRetry: () => undefined,
+      },
     };
     this.#items.set(id, item);
     before?.running?.abort.abort(new Error('the copy is no longer wanted'));
@@ -189,18 +205,31 @@ export class CopyConvergence {
       Object.assign(item, { state: { kind: 'part', bytes, totalBytes }, problem: null });
       if (this.#items.get(id) === item) this.#report(id, item);
     };
-    const opened = await open({ datasetId: id, copy, from, onBytes, signal });
+    const bases = item.wantsAll ? undefined : await this.#bases(id, copies);
+    const opened = await open({ datasetId: id, copy, from, bases, onBytes, signal });
+    const { against, along } = opened;
     totalBytes = opened.totalBytes;
+    item.wantsAll ||= against !== null || along !== null;
     try {
-      await copies.fetch(id, copy, opened.record, opened.bytes, signal);
+      await copies.fetch(id, copy, opened.record, opened.bytes, signal, along);
     } finally {
       opened.bytes.destroy();
     }
     const made = await copies.find(id);
     if (made?.id !== copy) throw new Error('the copy is not there');
     const ms = Math.round(clock.monotonicMs() - startedMs);
-    logger.info({ dataset: id, from: from.node, bytes, ms }, 'volume copied');
+    logger.info({ dataset: id, from: from.node, bytes, against, along, ms }, 'volume copied');
     return { kind: 'whole', sizeBytes: made.sizeBytes };
+  }
+
+  /** Not knowing them costs time, not the copy. */
+  async #bases(id: DatasetId, copies: CopyEngine): Promise<CopyBases | undefined> {
+    try {
+      return await copies.bases(id);
+    } catch (error) {
+      this.#options.logger.warn({ dataset: id, reason: errorText(error) }, 'all of a volume is copied');
+      return undefined;
+    }
   }
 
   /** Only what nobody has is destroyed: a volume that is attached is in use, whatever the records say. */

@@ -10,7 +10,8 @@ import { errorText } from '../../kit/coded-error.ts';
 import { type DatasetId, type NodeId, parseDatasetId, parseNodeId } from '../../kit/ids.ts';
 import type { Logger } from '../../kit/logger.ts';
 import { admitOnly, mutualTls, peerName, type TlsMaterial } from '../../kit/tls-guard.ts';
-import { BackendError, type GivenCopy } from '../backends/backend.ts';
+import { BackendError, type CopyBases, type GivenCopy } from '../backends/backend.ts';
+import { basesIn, lineageHeaders } from './copy-bases.ts';
 
 /** Copies that are read at once; who comes then is told to come again. */
 const AT_ONCE = 4;
@@ -25,7 +26,12 @@ export interface GiveCopiesOptions {
   /** 0 chooses a free port. */
   readonly port: number;
   /** Begins a copy for a node; undefined when it was not told to give that one to it. */
-  readonly give: (datasetId: DatasetId, copy: string, to: NodeId) => Promise<GivenCopy | undefined>;
+  readonly give: (
+    datasetId: DatasetId,
+    copy: string,
+    to: NodeId,
+    bases: CopyBases | undefined,
+  ) => Promise<GivenCopy | undefined>;
   readonly logger: Logger;
 }
 
@@ -79,9 +85,15 @@ async function answer(request: IncomingMessage, response: ServerResponse, option
     refuse(response, 404, { code: 'in_progress', message: 'This port is for copies of volumes.' });
     return;
   }
+  const bases = basesIn(request.headers);
+  if (bases === 'malformed') {
+    const message = `Node ${to} does not say which versions of volume ${datasetId} it has in a way that this agent understands.`;
+    refuse(response, 400, { code: 'backend_failed', message });
+    return;
+  }
   let gift: GivenCopy | undefined;
   try {
-    gift = await give(datasetId, copy, to);
+    gift = await give(datasetId, copy, to, bases);
     if (gift === undefined) {
       // Orders reach two nodes one after the other.
       const message = `The node that has volume ${datasetId} has not been told yet to give this copy of it.`;
@@ -89,7 +101,8 @@ async function answer(request: IncomingMessage, response: ServerResponse, option
       return;
     }
     await send(response, gift);
-    logger.info({ dataset: datasetId, to }, 'copy given');
+    const { against, along } = gift;
+    logger.info({ dataset: datasetId, to, against, along }, 'copy given');
   } catch (error) {
     logger.warn({ dataset: datasetId, to, reason: errorText(error) }, 'copy not given');
     if (response.headersSent) response.destroy();
@@ -113,6 +126,7 @@ async function send(response: ServerResponse, copy: GivenCopy): Promise<void> {
     'content-type': 'application/octet-stream',
     [COPY_RECORD_HEADER]: Buffer.from(JSON.stringify(copy.record)).toString('base64url'),
     ...(copy.totalBytes === null ? {} : { [COPY_BYTES_HEADER]: String(copy.totalBytes) }),
+    ...lineageHeaders(copy),
     trailer: COPY_DIGEST_TRAILER,
   });
   await pipeline(

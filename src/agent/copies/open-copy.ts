@@ -9,7 +9,8 @@ import { Compile } from 'typebox/compile';
 import { COPIES_PATH, COPY_BYTES_HEADER, COPY_DIGEST_TRAILER, COPY_RECORD_HEADER } from '../../api/copy-channel.ts';
 import type { TlsMaterial } from '../../kit/tls-guard.ts';
 import { PROBLEM_CODES } from '../../model/volume-state.ts';
-import { BackendError, type CopiedRecord } from '../backends/backend.ts';
+import { BackendError, type CopiedRecord, type CopyBases, type CopyLineage } from '../backends/backend.ts';
+import { basesHeaders, lineageIn } from './copy-bases.ts';
 
 /** A peer that sends nothing for so long is given up. */
 const SILENCE_MS = 60_000;
@@ -30,12 +31,14 @@ export interface CopyRequest {
   readonly copy: string;
   readonly from: { readonly node: string; readonly host: string; readonly port: number };
   readonly tls: TlsMaterial;
+  /** What the pool has of the volume; undefined to get all of it. */
+  readonly bases: CopyBases | undefined;
   /** Told how many bytes have come. */
   readonly onBytes: (bytes: number) => void;
   readonly signal: AbortSignal;
 }
 
-export interface OpenCopy {
+export interface OpenCopy extends CopyLineage {
   readonly record: CopiedRecord;
   readonly totalBytes: number | null;
   /** Fails unless all came that was sent. */
@@ -55,20 +58,27 @@ export async function openCopy(wanted: CopyRequest): Promise<OpenCopy> {
       `node ${from.node} sent a volume without saying what it is; update its agent`,
     );
   }
+  const lineage = lineageIn(answer.headers, wanted.bases);
+  if (lineage === undefined) {
+    answer.destroy();
+    const text = `node ${from.node} sent a volume that builds on what was not asked for; update its agent`;
+    throw new BackendError('backend_failed', text);
+  }
   const total = Number(answer.headers[COPY_BYTES_HEADER] ?? Number.NaN);
   const bytes = Readable.from(verified(answer, from.node, onBytes), { objectMode: false });
   // A generator that was never begun ends nothing.
   bytes.once('close', () => answer.destroy());
-  return { record, totalBytes: Number.isSafeInteger(total) && total >= 0 ? total : null, bytes };
+  return { record, totalBytes: Number.isSafeInteger(total) && total >= 0 ? total : null, ...lineage, bytes };
 }
 
-function ask({ datasetId, copy, from, tls, signal }: CopyRequest): Promise<IncomingMessage> {
+function ask({ datasetId, copy, from, tls, bases, signal }: CopyRequest): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const asked = request({
       ...tls,
       host: from.host,
       port: from.port,
       path: `${COPIES_PATH}${datasetId}/${copy}`,
+      headers: bases === undefined ? {} : basesHeaders(bases),
       agent: false,
       minVersion: 'TLSv1.2',
       timeout: SILENCE_MS,

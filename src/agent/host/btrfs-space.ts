@@ -11,6 +11,8 @@ const COPIES: Readonly<Record<string, number>> = {
 /** Bytes of a subvolume as the quota counts them; they are as of the last transaction, at most half a minute old. */
 export interface SubvolumeBytes {
   readonly referencedBytes: number;
+  /** Of these, what nothing else refers to; known with full quotas only. */
+  readonly exclusiveBytes: number;
   /** Null without a limit. */
   readonly limitBytes: number | null;
 }
@@ -34,14 +36,19 @@ export class BtrfsSpace {
 
   /** Undefined while quotas are off or the subvolume is not counted. */
   async subvolumeBytes(id: number): Promise<SubvolumeBytes | undefined> {
-    const [referenced, limit, flags] = await Promise.all([
+    const [referenced, exclusive, limit, flags] = await Promise.all([
       this.#text(`qgroups/0_${id}/referenced`),
+      this.#text(`qgroups/0_${id}/exclusive`),
       this.#text(`qgroups/0_${id}/max_referenced`),
       this.#text(`qgroups/0_${id}/limit_flags`),
     ]);
-    if (referenced === undefined) return undefined;
+    if (referenced === undefined || exclusive === undefined) return undefined;
     const limited = limit !== undefined && (Number(flags) & 1) === 1;
-    return { referencedBytes: Number(referenced), limitBytes: limited ? Number(limit) : null };
+    return {
+      referencedBytes: Number(referenced),
+      exclusiveBytes: Number(exclusive),
+      limitBytes: limited ? Number(limit) : null,
+    };
   }
 
   /** Copies of each block of data; null when that is not the same for all. */

@@ -13,12 +13,54 @@ export interface SentSubvolume {
   readonly ended: Promise<void>;
 }
 
+/** One read-only subvolume of a stream. */
+export interface SentVersion {
+  readonly path: string;
+  /** Another read-only one that the receiver has, or was sent before this one: only what differs from it is sent. */
+  readonly against: string | null;
+}
+
 /**
- * A read-only subvolume as the stream that `btrfs receive` takes. Fails as a stream does when the program does not end well; destroying
- * it ends the program. File attributes (chattr), and subvolumes within, are not in it.
+ * Read-only subvolumes, one after the other, as the stream that `btrfs receive` takes. Fails as a stream does when a program does not
+ * end well; destroying it ends the program. File attributes (chattr), and subvolumes within, are not in it.
  */
-export async function sendSubvolume(path: string): Promise<SentSubvolume> {
-  const child = await start(['send', '-q', path], ['ignore', 'pipe', 'pipe']);
+export async function sendSubvolumes(first: SentVersion, ...others: readonly SentVersion[]): Promise<SentSubvolume> {
+  // The first begins at once, so that what cannot begin is told before anything was promised.
+  const begun = [await sendSubvolume(first)];
+  if (others.length === 0) return begun[0] as SentSubvolume;
+  let isClosed = false;
+  let beginning = Promise.resolve();
+  const begin = async (version: SentVersion): Promise<void> => {
+    const next = await sendSubvolume(version);
+    begun.push(next);
+    if (isClosed) next.bytes.destroy();
+  };
+  async function* read(): AsyncGenerator<Buffer> {
+    for (const version of [null, ...others]) {
+      if (version !== null) await (beginning = begin(version));
+      for await (const chunk of begun.at(-1)?.bytes ?? []) yield chunk as Buffer;
+    }
+  }
+  const bytes = Readable.from(read(), { objectMode: false });
+  const closed = new Promise<void>((resolve) => {
+    bytes.once('close', () => {
+      isClosed = true;
+      for (const sent of begun) sent.bytes.destroy();
+      resolve();
+    });
+  });
+  const ended = closed.then(async () => {
+    await beginning.catch(() => undefined);
+    await Promise.all(begun.map((sent) => sent.ended));
+  });
+  return { bytes, ended };
+}
+
+async function sendSubvolume({ path, against }: SentVersion): Promise<SentSubvolume> {
+  const child = await start(
+    ['send', '-q', ...(against === null ? [] : ['-p', against]), path],
+    ['ignore', 'pipe', 'pipe'],
+  );
   const ended = untilEnded(child, `btrfs send ${path}`);
   const stdout = child.stdout;
   if (stdout === null) throw new Error('btrfs send has no output');
@@ -39,10 +81,10 @@ export async function sendSubvolume(path: string): Promise<SentSubvolume> {
 }
 
 /**
- * Makes a read-only subvolume of a stream in `directory`, with the name that it had. It must not follow anything out of there: whoever made
+ * Makes the read-only subvolumes of a stream in `directory`, with the names that they had. It must not follow anything out of there: whoever made
  * the stream chose the paths in it.
  */
-export async function receiveSubvolume(directory: string, stream: Readable, signal: AbortSignal): Promise<void> {
+export async function receiveSubvolumes(directory: string, stream: Readable, signal: AbortSignal): Promise<void> {
   const child = await start(['receive', '--chroot', directory], ['pipe', 'ignore', 'pipe']);
   const ended = untilEnded(child, `btrfs receive ${directory}`);
   // It is awaited below; until then its failure must not count as nobody's.

@@ -18,6 +18,7 @@ const INO_LOOKUP = 0xd000_9412;
 const FS_INFO = 0x8400_941f;
 const QUOTA_CTL = 0xc010_9428;
 const QGROUP_LIMIT = 0x8030_942b;
+const GET_SUBVOL_INFO = 0x81f8_943c;
 
 /** Size of `struct btrfs_ioctl_vol_args` and of its second version, and where the names in them begin. */
 const ARGUMENT_BYTES = 4096;
@@ -33,7 +34,26 @@ const REMINDER_MS = 50;
 /** Inode number of a subvolume's root directory. */
 const ROOT_INODE = 256;
 
+/** Size of `struct btrfs_ioctl_get_subvol_info_args`, and where in it the fields that matter here are. */
+const INFO_BYTES = 504;
+const INFO_FLAGS = 288;
+const INFO_UUID = 296;
+const INFO_RECEIVED_UUID = 328;
+const INFO_MADE_IN = 352;
+const UUID_BYTES = 16;
+
 export type BtrfsQuotaMode = keyof typeof QUOTA_ENABLE;
+
+/** A subvolume that does not change any more. */
+export interface ReadOnlyVersion {
+  /**
+   * What send and receive know its content by, on every filesystem that has it: the uuid that it was received with, else its own
+   * (`get_root_info` and `send_subvol_begin` in fs/btrfs/send.c).
+   */
+  readonly identity: string;
+  /** The transaction that made it: later ones of a filesystem have higher numbers. */
+  readonly madeIn: bigint;
+}
 
 /** What btrfs does beyond plain files, by system calls. Paths must not end in a symlink. Failures are `SystemCallError`s. */
 export class Btrfs {
@@ -146,6 +166,21 @@ export class Btrfs {
       if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errorCode(error) ?? '')) return undefined;
       throw error;
     }
+  }
+
+  /** The subvolume that begins at `path`; undefined when none does, or it can be written to. */
+  async readOnlyVersion(path: string): Promise<ReadOnlyVersion | undefined> {
+    if ((await this.subvolumeId(path)) === undefined) return undefined;
+    return await withDirectory(path, async ({ fd }) => {
+      const argument = Buffer.alloc(INFO_BYTES);
+      await this.#kernel.ioctl(fd, GET_SUBVOL_INFO, argument);
+      // Here the flag is that of the item on disk, 1, not that of the system calls.
+      if ((argument.readBigUInt64LE(INFO_FLAGS) & 1n) === 0n) return undefined;
+      const [received, own] = [INFO_RECEIVED_UUID, INFO_UUID].map((at) => argument.subarray(at, at + UUID_BYTES));
+      const bytes = received?.some((byte) => byte !== 0) === true ? received : own;
+      const identity = parseAnyUuid(bytes?.toString('hex') ?? '');
+      return identity === undefined ? undefined : { identity, madeIn: argument.readBigUInt64LE(INFO_MADE_IN) };
+    });
   }
 
   /** Deletes the subvolume `id` of the filesystem at `path`; fine when it is gone. It must have none within it. */

@@ -22,6 +22,7 @@ import { PoolSteps } from '../pool-steps.ts';
 import type { Statements } from '../statements.ts';
 import { planVolume, requireSize, type VolumeDefaults, wholeUnits } from '../volume-plan.ts';
 import { readVolumeRecord, type VolumeRecord, writeFirstVolumeRecord, writeVolumeRecord } from '../volume-record.ts';
+import { VolumeBases } from './bases.ts';
 import { BtrfsCopies } from './copies.ts';
 import { describeBtrfs, poolSubvolumes } from './pool-report.ts';
 import { type OpenStorage, openPoolStorage } from './pool-storage.ts';
@@ -60,10 +61,11 @@ export async function openBtrfs(options: BtrfsOptions): Promise<Backend> {
       openPoolStorage(storage, { kernel, clock, newUuid, signal }),
     );
     const place = { rootPath: opened.rootPath, instance, kind: 'btrfs' };
-    const layout = await PoolLayout.open(place, newUuid, log, poolFilesystem(btrfs, tree));
+    const layout = await PoolLayout.open(place, newUuid, log, poolFilesystem(btrfs, tree, clock));
     const steps = new PoolSteps(layout);
     const space = new BtrfsSpace((await btrfs.filesystemUuid(layout.rootPath)) ?? '');
     const quota = await Quota.open(btrfs, space, options.quota, layout.rootPath);
+    const bases = new VolumeBases({ layout, btrfs, quota, log });
     const snapshots = btrfsSnapshots({ layout, steps, btrfs, quota, clock });
     const walk = new SavingsWalk({
       ...{ tree, clock, rootPath: layout.rootPath },
@@ -73,9 +75,20 @@ export async function openBtrfs(options: BtrfsOptions): Promise<Backend> {
     await mkdir(mountRoot, { recursive: true, mode: 0o700 });
     const mounts = new VolumeMounts(kernel, btrfs, quota, await realpath(mountRoot));
     return new BtrfsBackend(options, {
-      ...{ kernel, btrfs, opened, layout, steps, quota, snapshots, mounts, mountRoot: await realpath(mountRoot) },
+      ...{
+        kernel,
+        btrfs,
+        opened,
+        layout,
+        steps,
+        quota,
+        bases,
+        snapshots,
+        mounts,
+        mountRoot: await realpath(mountRoot),
+      },
       copies: new BtrfsCopies({
-        ...{ layout, steps, btrfs, tree, quota, clock },
+        ...{ layout, steps, btrfs, tree, quota, bases, clock },
         compressionOf: (profile) =>
           (profile === null ? undefined : options.profiles[profile]?.compression) ?? options.defaultCompression,
       }),
@@ -92,6 +105,7 @@ interface Parts {
   readonly layout: PoolLayout;
   readonly steps: PoolSteps;
   readonly quota: Quota;
+  readonly bases: VolumeBases;
   readonly snapshots: PoolSnapshots;
   readonly copies: BtrfsCopies;
   readonly mounts: VolumeMounts;
@@ -196,6 +210,7 @@ class BtrfsBackend implements Backend {
       await this.#mounts.mount(volume);
       // Also of a volume that was made, or moved here, while the quota was off.
       await this.#parts.quota.limit(bytesPath(directory), sizeBytes);
+      await this.#parts.bases.review(datasetId, directory);
     });
   }
 
@@ -205,6 +220,7 @@ class BtrfsBackend implements Backend {
       await this.#mounts.unmount(volume, signal);
       await this.#mounts.rest(volume);
       await this.#mounts.removeMountPoint(datasetId);
+      await this.#parts.bases.review(datasetId, volume.directory);
     });
   }
 

@@ -1,16 +1,27 @@
+import { mkdir, readdir } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import type { Clock } from '../../../kit/clock.ts';
 import type { DatasetId } from '../../../kit/ids.ts';
 import type { Btrfs } from '../../host/btrfs.ts';
-import { receiveSubvolume, sendSubvolume } from '../../host/btrfs-stream.ts';
+import { receiveSubvolumes, sendSubvolumes } from '../../host/btrfs-stream.ts';
 import type { BtrfsTree } from '../../host/btrfs-tree.ts';
-import { BackendError, type CopiedRecord, type CopyEngine, type FetchedCopy, type GivenCopy } from '../backend.ts';
+import {
+  BackendError,
+  type CopiedRecord,
+  type CopyBases,
+  type CopyEngine,
+  type FetchedCopy,
+  type GivenCopy,
+} from '../backend.ts';
 import type { PoolLayout } from '../pool-layout.ts';
 import type { PoolSteps } from '../pool-steps.ts';
 import { readVolumeRecord, writeFirstVolumeRecord } from '../volume-record.ts';
+import type { SendPlan, VolumeBases } from './bases.ts';
 import type { Quota } from './quota.ts';
 import type { Compression } from './settings.ts';
-import { bytesPath } from './subvolumes.ts';
+import { basePath, besideAnother, bytesPath } from './subvolumes.ts';
+
+const ALL: SendPlan = { common: null, along: null, parent: null };
 
 interface CopyParts {
   readonly layout: PoolLayout;
@@ -18,6 +29,7 @@ interface CopyParts {
   readonly btrfs: Btrfs;
   readonly tree: BtrfsTree;
   readonly quota: Quota;
+  readonly bases: VolumeBases;
   readonly clock: Clock;
   readonly compressionOf: (profile: string | null) => Compression;
 }
@@ -30,23 +42,38 @@ export class BtrfsCopies implements CopyEngine {
     this.#parts = parts;
   }
 
-  async give(datasetId: DatasetId, signal: AbortSignal): Promise<GivenCopy> {
-    const { layout, steps, btrfs, quota } = this.#parts;
+  async bases(datasetId: DatasetId): Promise<CopyBases> {
+    const { steps, bases } = this.#parts;
+    return await steps.explain('look at', datasetId, null, () => bases.known(datasetId));
+  }
+
+  async give(datasetId: DatasetId, signal: AbortSignal, asked?: CopyBases): Promise<GivenCopy> {
+    const { layout, steps, btrfs, quota, bases } = this.#parts;
     return await steps.explain('copy', datasetId, signal, async () => {
       const volume = await steps.detachedDirectory('copy', datasetId);
       const { sizeBytes, profile, name } = await readVolumeRecord(volume, datasetId);
       await this.#requireOneSubvolume(datasetId, bytesPath(volume));
+      await bases.review(datasetId, volume);
+      const plan = asked === undefined ? ALL : await bases.plan(datasetId, volume, asked);
+      const { common, along, parent } = plan;
       const directory = await layout.newDirectory(datasetId);
       const close = (): Promise<void> => layout.removeTree(directory);
       try {
         // The kernel lets nobody write to a subvolume that is being sent: it would hold up whoever gets the volume next.
-        const path = bytesPath(directory);
+        const path = along === null ? bytesPath(directory) : besideAnother(directory);
         await quota.withRoom(bytesPath(volume), () => btrfs.snapshot(bytesPath(volume), path, 'read-only'));
         const { usedBytes } = await quota.usage(path, 0);
-        const { bytes, ended } = await sendSubvolume(path);
+        const itself = { path, against: parent?.path ?? null };
+        const { bytes, ended } =
+          along === null
+            ? await sendSubvolumes(itself)
+            : await sendSubvolumes({ path: along.path, against: common?.path ?? null }, itself);
         return {
           record: { sizeBytes, profile, name },
-          totalBytes: usedBytes,
+          // How much differs is not known before it was read.
+          totalBytes: common === null ? usedBytes : null,
+          against: common?.identity ?? null,
+          along: along?.identity ?? null,
           bytes,
           close: async () => {
             bytes.destroy();
@@ -67,26 +94,37 @@ export class BtrfsCopies implements CopyEngine {
     { sizeBytes, profile, name }: CopiedRecord,
     bytes: Readable,
     signal: AbortSignal,
+    along: string | null = null,
   ): Promise<void> {
-    const { layout, steps, btrfs, quota, compressionOf } = this.#parts;
+    const { steps, btrfs, quota, compressionOf } = this.#parts;
     const isCopy = async (directory: string): Promise<boolean> =>
       (await readVolumeRecord(directory, datasetId)).copy === id;
     await steps.fetch(datasetId, signal, isCopy, async (directory) => {
-      const received = await layout.newDirectory(datasetId);
-      try {
-        await receiveSubvolume(received, bytes, signal);
-        await writeFirstVolumeRecord(directory, {
-          ...{ datasetId, sizeBytes, filesystem: 'btrfs', profile, name, copy: id },
-        });
-        const path = bytesPath(directory);
-        // What was received stays what was sent: it would have to forget that to become writable.
-        await btrfs.snapshot(bytesPath(received), path, 'writable');
-        await quota.limit(path, sizeBytes);
-        await quota.withRoom(path, () => btrfs.setCompression(path, compressionOf(profile)));
-      } finally {
-        await layout.removeTree(received).catch(() => undefined);
-      }
+      const received = basePath(directory);
+      await mkdir(received, { mode: 0o700 });
+      await receiveSubvolumes(received, bytes, signal);
+      await writeFirstVolumeRecord(directory, {
+        ...{ datasetId, sizeBytes, filesystem: 'btrfs', profile, name, copy: id },
+      });
+      const path = bytesPath(directory);
+      // What was received stays what was sent: it would have to forget that to become writable.
+      const volume = along === null ? bytesPath(received) : besideAnother(received);
+      await btrfs.snapshot(volume, path, 'writable');
+      await quota.limit(path, sizeBytes);
+      await quota.withRoom(path, () => btrfs.setCompression(path, compressionOf(profile)));
+      await this.#keepOnly(along, received);
     });
+  }
+
+  /** Leaves of what was received the version that came along. Anything else goes: nothing but its name tells what it is. */
+  async #keepOnly(along: string | null, received: string): Promise<void> {
+    const { layout, btrfs } = this.#parts;
+    const version = along === null ? undefined : await btrfs.readOnlyVersion(bytesPath(received));
+    const id = version === undefined ? undefined : await btrfs.subvolumeId(besideAnother(received));
+    if (version === undefined || version.identity !== along || id === undefined)
+      return await layout.removeTree(received);
+    await btrfs.destroySubvolume(received, id);
+    if ((await readdir(received)).length !== 1) await layout.removeTree(received);
   }
 
   async find(datasetId: DatasetId): Promise<FetchedCopy | undefined> {

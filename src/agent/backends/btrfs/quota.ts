@@ -1,7 +1,7 @@
 import { errorCode } from '../../../kit/coded-error.ts';
 import type { VolumeUsage } from '../../../model/storage-state.ts';
 import type { Btrfs } from '../../host/btrfs.ts';
-import type { BtrfsSpace } from '../../host/btrfs-space.ts';
+import type { BtrfsSpace, SubvolumeBytes } from '../../host/btrfs-space.ts';
 import { BackendError } from '../backend.ts';
 import type { BtrfsSettings } from './settings.ts';
 
@@ -13,26 +13,41 @@ export class Quota {
   readonly #btrfs: Btrfs;
   readonly #space: BtrfsSpace;
   readonly #rootPath: string;
-  readonly #enforced: boolean;
+  readonly #mode: BtrfsSettings['quota'];
 
-  private constructor(btrfs: Btrfs, space: BtrfsSpace, rootPath: string, enforced: boolean) {
+  private constructor(btrfs: Btrfs, space: BtrfsSpace, rootPath: string, mode: BtrfsSettings['quota']) {
     this.#btrfs = btrfs;
     this.#space = space;
     this.#rootPath = rootPath;
-    this.#enforced = enforced;
+    this.#mode = mode;
   }
 
   /** Turns quotas on in the mode asked for. Fails when the filesystem has them in the other one. */
   static async open(btrfs: Btrfs, space: BtrfsSpace, wanted: BtrfsSettings['quota'], rootPath: string): Promise<Quota> {
-    if (wanted === 'none') return new Quota(btrfs, space, rootPath, false);
+    if (wanted === 'none') return new Quota(btrfs, space, rootPath, wanted);
     if ((await space.quotaMode()) === null) await btrfs.enableQuota(rootPath, wanted);
     const mode = await space.quotaMode();
-    if (mode === wanted) return new Quota(btrfs, space, rootPath, true);
+    if (mode === wanted) return new Quota(btrfs, space, rootPath, wanted);
     const advice =
       mode === null
         ? 'could not be turned on; see the kernel log'
         : `is in the mode ${mode}: set dataset.quota to ${mode}, or turn it off with "btrfs quota disable ${rootPath}" first`;
     throw new BackendError('pool_unreachable', `the quota of the btrfs at ${rootPath} ${advice}`);
+  }
+
+  get #enforced(): boolean {
+    return this.#mode !== 'none';
+  }
+
+  /** Whether it is known what subvolumes share. */
+  get countsShares(): boolean {
+    return this.#mode === 'full';
+  }
+
+  /** What the subvolume at `path` refers to, as of the last transaction; undefined when what it shares is not known. */
+  async shares(path: string): Promise<SubvolumeBytes | undefined> {
+    const id = this.countsShares ? await this.#btrfs.subvolumeId(path) : undefined;
+    return id === undefined ? undefined : await this.#space.subvolumeBytes(id);
   }
 
   /** Limits the volume whose subvolume is at `path`, mounted or not. */
