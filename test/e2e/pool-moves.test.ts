@@ -1,10 +1,11 @@
-import { randomInt } from 'node:crypto';
-import { readdir } from 'node:fs/promises';
+import { randomInt, randomUUID } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { FlockerClient } from '../../src/client/flocker-client.ts';
-import { type DatasetId, type NodeId, parseDatasetId, parseNodeId } from '../../src/kit/ids.ts';
+import type { StorageClient } from '../../src/client/storage-client.ts';
+import { type DatasetId, type NodeId, parseDatasetId, parseNodeId, parseSnapshotId } from '../../src/kit/ids.ts';
 import { btrfsSkipReason } from '../support/btrfs.ts';
 import { eventually } from './support/eventually.ts';
 import { type ClusterNode, type Daemon, UpCluster } from './support/up.ts';
@@ -27,7 +28,7 @@ const SUM =
 
 describe.skipIf(skip !== null)(`volumes that move between pools${skip ?? ''}`, () => {
   let cluster: UpCluster;
-  let client: FlockerClient;
+  let client: FlockerClient & StorageClient;
   let nodes: readonly ClusterNode[];
   beforeAll(async () => {
     cluster = await UpCluster.start('--backend', 'btrfs', '--pool-per-node', '--nodes', '3');
@@ -53,6 +54,12 @@ describe.skipIf(skip !== null)(`volumes that move between pools${skip ?? ''}`, (
       places.map(async (place) => (await readdir(join(poolOf(number), place))).map((name) => `${place}/${name}`)),
     );
     return found.flat();
+  };
+  /** What the agent of a node has logged of the copies of a volume that it fetched. */
+  const copiesTold = async (number: number, id: DatasetId): Promise<readonly Told[]> => {
+    const log = await readFile(join(cluster.directory, 'logs', `node${number}.log`), 'utf8');
+    const lines = log.split('\n').filter((line) => line.includes('volume copied') && line.includes(id));
+    return lines.map((line) => JSON.parse(line) as Told);
   };
   const expectOnlyIn = (number: number, id: DatasetId): Promise<void> =>
     eventually(async () => {
@@ -83,6 +90,28 @@ describe.skipIf(skip !== null)(`volumes that move between pools${skip ?? ''}`, (
     expect(await cluster.sh(3, 'web:/mnt', SUM)).toMatchObject({ status: 0, stdout: before, stderr: '' });
     expect(await cluster.sh(1, 'web:/mnt', SUM)).toMatchObject({ status: 0, stdout: before, stderr: '' });
     await expectOnlyIn(1, id);
+  });
+
+  it('bring only what was changed back to where a snapshot of them is', async () => {
+    expect(await cluster.sh(1, 'homing:/mnt,size=256MiB', FILL)).toMatchObject({ status: 0, stderr: '' });
+    const { stdout: before } = await cluster.sh(1, 'homing:/mnt', SUM);
+    const id = await idOf('homing');
+    const snapshotId = parsed(parseSnapshotId(randomUUID()));
+    await client.createSnapshot({ datasetId: id, snapshotId, metadata: {} }, soon());
+    await client.waitForSnapshot(snapshotId, soon());
+    expect(await cluster.sh(2, 'homing:/mnt', SUM)).toMatchObject({ status: 0, stdout: before, stderr: '' });
+    const change = 'rm /mnt/deep/linked && truncate -s 20M /mnt/bytes && echo new > /mnt/deep/new && sync -f /mnt';
+    expect(await cluster.sh(2, 'homing:/mnt', change)).toMatchObject({ status: 0, stderr: '' });
+    const { stdout: changed } = await cluster.sh(2, 'homing:/mnt', SUM);
+    expect(await cluster.sh(1, 'homing:/mnt', SUM)).toMatchObject({ status: 0, stdout: changed, stderr: '' });
+    expect(changed).not.toBe(before);
+    await expectOnlyIn(1, id);
+    const [there] = await copiesTold(2, id);
+    const [back] = await copiesTold(1, id);
+    expect(there).toMatchObject({ against: null, along: expect.any(String) as string });
+    expect(back).toMatchObject({ against: there?.along, along: null });
+    expect(there?.bytes).toBeGreaterThan(24 * 2 ** 20);
+    expect(back?.bytes).toBeLessThan(2 ** 20);
   });
 
   it('lose nothing when daemons are killed while they are copied', async () => {
@@ -159,6 +188,12 @@ describe.skipIf(skip !== null)(`volumes that move between pools${skip ?? ''}`, (
     await cluster.scratch.expectNoTraces();
   });
 });
+
+interface Told {
+  readonly bytes: number;
+  readonly against: string | null;
+  readonly along: string | null;
+}
 
 async function watchCopies(
   api: Awaited<ReturnType<UpCluster['api']>>,
