@@ -46,6 +46,8 @@ export type BtrfsQuotaMode = keyof typeof QUOTA_ENABLE;
 
 /** A subvolume that does not change any more. */
 export interface ReadOnlyVersion {
+  /** Id of the subvolume, on its filesystem. */
+  readonly id: number;
   /**
    * What send and receive know its content by, on every filesystem that has it: the uuid that it was received with, else its own
    * (`get_root_info` and `send_subvol_begin` in fs/btrfs/send.c).
@@ -170,7 +172,8 @@ export class Btrfs {
 
   /** The subvolume that begins at `path`; undefined when none does, or it can be written to. */
   async readOnlyVersion(path: string): Promise<ReadOnlyVersion | undefined> {
-    if ((await this.subvolumeId(path)) === undefined) return undefined;
+    const id = await this.subvolumeId(path);
+    if (id === undefined) return undefined;
     return await withDirectory(path, async ({ fd }) => {
       const argument = Buffer.alloc(INFO_BYTES);
       await this.#kernel.ioctl(fd, GET_SUBVOL_INFO, argument);
@@ -179,7 +182,7 @@ export class Btrfs {
       const [received, own] = [INFO_RECEIVED_UUID, INFO_UUID].map((at) => argument.subarray(at, at + UUID_BYTES));
       const bytes = received?.some((byte) => byte !== 0) === true ? received : own;
       const identity = parseAnyUuid(bytes?.toString('hex') ?? '');
-      return identity === undefined ? undefined : { identity, madeIn: argument.readBigUInt64LE(INFO_MADE_IN) };
+      return identity === undefined ? undefined : { id, identity, madeIn: argument.readBigUInt64LE(INFO_MADE_IN) };
     });
   }
 

@@ -11,7 +11,7 @@ import {
 } from './base-policy.ts';
 
 const version = (identity: string, madeIn: number): PoolVersion => ({
-  ...{ identity, path: `/${identity}`, madeIn: BigInt(madeIn) },
+  ...{ id: madeIn, identity, path: `/${identity}`, madeIn: BigInt(madeIn) },
 });
 const bytes = (referencedBytes: number, exclusiveBytes: number) => ({
   ...{ referencedBytes, exclusiveBytes, limitBytes: null },

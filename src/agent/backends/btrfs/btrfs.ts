@@ -22,6 +22,7 @@ import { PoolSteps } from '../pool-steps.ts';
 import type { Statements } from '../statements.ts';
 import { planVolume, requireSize, type VolumeDefaults, wholeUnits } from '../volume-plan.ts';
 import { readVolumeRecord, type VolumeRecord, writeFirstVolumeRecord, writeVolumeRecord } from '../volume-record.ts';
+import { ActiveSends } from './active-sends.ts';
 import { VolumeBases } from './bases.ts';
 import { BtrfsCopies } from './copies.ts';
 import { describeBtrfs, poolSubvolumes } from './pool-report.ts';
@@ -56,12 +57,13 @@ export async function openBtrfs(options: BtrfsOptions): Promise<Backend> {
   const kernel = loadKernel();
   const btrfs = new Btrfs(kernel, options.clock);
   const tree = new BtrfsTree(kernel);
+  const sends = new ActiveSends();
   return await explainFailure(`cannot open the btrfs pool on node ${instance}`, null, async () => {
     const opened = await withDeadline(clock, OPEN_TIMEOUT_MS, 'opening the btrfs pool', undefined, (signal) =>
       openPoolStorage(storage, { kernel, clock, newUuid, signal }),
     );
     const place = { rootPath: opened.rootPath, instance, kind: 'btrfs' };
-    const layout = await PoolLayout.open(place, newUuid, log, poolFilesystem(btrfs, tree, clock));
+    const layout = await PoolLayout.open(place, newUuid, log, poolFilesystem(btrfs, tree, sends, clock));
     const steps = new PoolSteps(layout);
     const space = new BtrfsSpace((await btrfs.filesystemUuid(layout.rootPath)) ?? '');
     const quota = await Quota.open(btrfs, space, options.quota, layout.rootPath);
@@ -88,7 +90,7 @@ export async function openBtrfs(options: BtrfsOptions): Promise<Backend> {
         mountRoot: await realpath(mountRoot),
       },
       copies: new BtrfsCopies({
-        ...{ layout, steps, btrfs, tree, quota, bases, clock },
+        ...{ layout, steps, btrfs, tree, quota, bases, sends, clock },
         compressionOf: (profile) =>
           (profile === null ? undefined : options.profiles[profile]?.compression) ?? options.defaultCompression,
       }),

@@ -16,6 +16,7 @@ import {
 import type { PoolLayout } from '../pool-layout.ts';
 import type { PoolSteps } from '../pool-steps.ts';
 import { readVolumeRecord, writeFirstVolumeRecord } from '../volume-record.ts';
+import type { ActiveSends } from './active-sends.ts';
 import type { SendPlan, VolumeBases } from './bases.ts';
 import type { Quota } from './quota.ts';
 import type { Compression } from './settings.ts';
@@ -30,6 +31,7 @@ interface CopyParts {
   readonly tree: BtrfsTree;
   readonly quota: Quota;
   readonly bases: VolumeBases;
+  readonly sends: ActiveSends;
   readonly clock: Clock;
   readonly compressionOf: (profile: string | null) => Compression;
 }
@@ -48,7 +50,7 @@ export class BtrfsCopies implements CopyEngine {
   }
 
   async give(datasetId: DatasetId, signal: AbortSignal, asked?: CopyBases): Promise<GivenCopy> {
-    const { layout, steps, btrfs, quota, bases } = this.#parts;
+    const { layout, steps, btrfs, quota, bases, sends } = this.#parts;
     return await steps.explain('copy', datasetId, signal, async () => {
       const volume = await steps.detachedDirectory('copy', datasetId);
       const { sizeBytes, profile, name } = await readVolumeRecord(volume, datasetId);
@@ -64,10 +66,13 @@ export class BtrfsCopies implements CopyEngine {
         await quota.withRoom(bytesPath(volume), () => btrfs.snapshot(bytesPath(volume), path, 'read-only'));
         const { usedBytes } = await quota.usage(path, 0);
         const itself = { path, against: parent?.path ?? null };
-        const { bytes, ended } =
+        const sent =
           along === null
             ? await sendSubvolumes(itself)
             : await sendSubvolumes({ path: along.path, against: common?.path ?? null }, itself);
+        const read = [common, along].flatMap((version) => version?.id ?? []);
+        sends.add(read, sent);
+        const { bytes, ended } = sent;
         return {
           record: { sizeBytes, profile, name },
           // How much differs is not known before it was read.

@@ -207,6 +207,23 @@ describe.skipIf(skip !== null)(`copies of btrfs volumes that build on others${sk
     expect(await subvolumes(b)).toEqual([`unattached/${id}/base/data`, `unattached/${id}/data`]);
   });
 
+  it('do not keep what they build on from being destroyed', async () => {
+    const { id, snapshotId } = await volume();
+    const ended = new Promise<unknown>((resolve) => {
+      void engine(a)
+        .give(id, signal(), { known: [], keepsOne: true })
+        .then(async (given) => {
+          // Nobody reads on: the pipe is full, and the kernel in the midst of it.
+          given.bytes.once('readable', () => void a.backend.snapshots?.destroy(snapshotId, signal()));
+          given.bytes.once('error', (error) => void given.close().then(() => resolve(error)));
+        });
+    });
+    expect(await ended).toMatchObject({ code: 'in_progress' });
+    await expect.poll(() => subvolumes(a), { timeout: 20_000 }).toEqual([`unattached/${id}/data`]);
+    await copy(a, b, id);
+    expect(await a.backend.snapshots?.find(snapshotId)).toBeUndefined();
+  });
+
   it('keep nothing that takes much room', async () => {
     const { id } = await volume();
     await move(a, b, id);
