@@ -19,6 +19,8 @@ import type { Backend, CopyBases, CopyEngine, CopyLineage } from '../backend.ts'
 const run = promisify(execFile);
 const MIB = 2 ** 20;
 const DATA_MIB = 24;
+/** Of the test that starts many processes. */
+const TIMEOUT_MS = 110_000;
 const skip = await btrfsSkipReason();
 /** Contents and all that is known of each file, times and attributes included. */
 const SUM =
@@ -279,46 +281,50 @@ describe.skipIf(skip !== null)(`copies of btrfs volumes that build on others${sk
     expect(await subvolumes(b)).toEqual([]);
   });
 
-  it('are whole or not there when either side is killed', async () => {
-    const { id, sum: before } = await volume(fill, (path) => writeFile(join(path, 'more'), randomBytes(MIB)));
-    const asked: CopyBases = { known: [], keepsOne: true };
-    const inA = await subvolumes(a);
-    for (const afterMs of [0, 20, 60, 120]) {
-      const child = await a.world.agentThat(
-        'a',
-        `const given = await backend.copies.give('${id}', signal, ${JSON.stringify(asked)});
+  it(
+    'are whole or not there when either side is killed',
+    async () => {
+      const { id, sum: before } = await volume(fill, (path) => writeFile(join(path, 'more'), randomBytes(MIB)));
+      const asked: CopyBases = { known: [], keepsOne: true };
+      const inA = await subvolumes(a);
+      for (const afterMs of [0, 20, 60, 120]) {
+        const child = await a.world.agentThat(
+          'a',
+          `const given = await backend.copies.give('${id}', signal, ${JSON.stringify(asked)});
          for await (const chunk of given.bytes) await new Promise((resolve) => setTimeout(resolve, chunk.length / 1e6));`,
-      );
-      child.stdin?.write('go\n');
-      await sleep(afterMs);
-      await a.world.end(child);
-      a.backend = await a.world.node('a');
-      expect(await readdir(join(a.world.rootPath, 'creating', 'a'))).toEqual([]);
-      expect(await subvolumes(a)).toEqual(inA);
-    }
-    const file = join(a.world.directory, 'stream');
-    const given = await engine(a).give(id, signal(), asked);
-    await pipeline(given.bytes, createWriteStream(file));
-    await given.close();
-    expect((await stat(file)).size).toBeGreaterThan(DATA_MIB * MIB);
-    for (const afterMs of [0, 20, 40, 60, 80, 100, 120, 160, 200, 250]) {
-      const child = await b.world.agentThat(
-        'b',
-        `const { createReadStream } = await import('node:fs');
-         await backend.copies.fetch('${id}', '${randomUUID()}', ${JSON.stringify(given.record)}, createReadStream('${file}'), signal, '${given.along}');`,
-      );
-      child.stdin?.write('go\n');
-      await sleep(afterMs);
-      await b.world.end(child);
-      b.backend = await b.world.node('b');
-      expect(await readdir(join(b.world.rootPath, 'creating', 'b'))).toEqual([]);
-      if ((await b.backend.discover(id)).kind === 'absent') expect(await subvolumes(b)).toEqual([]);
-      else {
-        expect(await subvolumes(b)).toEqual([`unattached/${id}/base/data`, `unattached/${id}/data`]);
-        await mounted(b, id, async () => expect(await sum(b, id)).toBe(before));
-        await b.backend.destroy(id, signal());
-        expect(await subvolumes(b)).toEqual([]);
+        );
+        child.stdin?.write('go\n');
+        await sleep(afterMs);
+        await a.world.end(child);
+        a.backend = await a.world.node('a');
+        expect(await readdir(join(a.world.rootPath, 'creating', 'a'))).toEqual([]);
+        expect(await subvolumes(a)).toEqual(inA);
       }
-    }
-  });
+      const file = join(a.world.directory, 'stream');
+      const given = await engine(a).give(id, signal(), asked);
+      await pipeline(given.bytes, createWriteStream(file));
+      await given.close();
+      expect((await stat(file)).size).toBeGreaterThan(DATA_MIB * MIB);
+      for (const afterMs of [0, 20, 40, 60, 80, 100, 120, 160, 200, 250]) {
+        const child = await b.world.agentThat(
+          'b',
+          `const { createReadStream } = await import('node:fs');
+         await backend.copies.fetch('${id}', '${randomUUID()}', ${JSON.stringify(given.record)}, createReadStream('${file}'), signal, '${given.along}');`,
+        );
+        child.stdin?.write('go\n');
+        await sleep(afterMs);
+        await b.world.end(child);
+        b.backend = await b.world.node('b');
+        expect(await readdir(join(b.world.rootPath, 'creating', 'b'))).toEqual([]);
+        if ((await b.backend.discover(id)).kind === 'absent') expect(await subvolumes(b)).toEqual([]);
+        else {
+          expect(await subvolumes(b)).toEqual([`unattached/${id}/base/data`, `unattached/${id}/data`]);
+          await mounted(b, id, async () => expect(await sum(b, id)).toBe(before));
+          await b.backend.destroy(id, signal());
+          expect(await subvolumes(b)).toEqual([]);
+        }
+      }
+    },
+    TIMEOUT_MS,
+  );
 });
