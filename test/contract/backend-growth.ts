@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Backend, BackendError } from '../../src/agent/backends/backend.ts';
 import { type DatasetId, newDatasetId } from '../../src/kit/ids.ts';
 import type { BackendSubject } from './backend.ts';
-import { BackendWorld } from './backend-world.ts';
+import { BackendWorld, killsOf } from './backend-world.ts';
 import { expectCode } from './expect-code.ts';
 
 const MIB = 2 ** 20;
@@ -130,7 +130,7 @@ export function growthContract(name: string, subject: BackendSubject): void {
       await writeFile(file(id, 'kept'), 'kept');
       await a.unmount(id, world.signal);
       let beforeBytes = SIZE_BYTES;
-      for (const afterMs of [0, 4, 8, 12, 16, 20, 26, 32, 40, 60]) {
+      for (const afterMs of killsOf(subject, [0, 4, 8, 12, 16, 20, 26, 32, 40, 60])) {
         const child = await world.agentThat(
           'a',
           `for (let size = ${beforeBytes}; ; size += ${MIB}) await backend.grow('${id}', size, signal);`,

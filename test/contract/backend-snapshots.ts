@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Backend, SnapshotEngine } from '../../src/agent/backends/backend.ts';
 import { type DatasetId, newDatasetId, parseSnapshotId, type SnapshotId } from '../../src/kit/ids.ts';
 import type { BackendSubject } from './backend.ts';
-import { BackendWorld } from './backend-world.ts';
+import { BackendWorld, killsOf } from './backend-world.ts';
 import { expectCode } from './expect-code.ts';
 
 const MIB = 2 ** 20;
@@ -223,7 +223,7 @@ export function snapshotContract(name: string, subject: BackendSubject): void {
     it('are whole or not there when an agent is killed, and the volume can be written to', async () => {
       const id = await mounted();
       await writeFile(file(id, 'bytes'), randomBytes(10 * MIB));
-      for (const afterMs of [0, 3, 6, 10, 15, 20, 30, 40, 60, 80]) {
+      for (const afterMs of killsOf(subject, [0, 3, 6, 10, 15, 20, 30, 40, 60, 80])) {
         const snapshots = Array.from({ length: 20 }, someSnapshot);
         const child = await world.agentThat(
           'a',

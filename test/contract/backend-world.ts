@@ -25,6 +25,17 @@ export interface WorldPlace {
   readonly section: Readonly<Record<string, unknown>>;
 }
 
+/** Of a backend whose steps take longer: of the times after which agents are killed each so many, and so many times as long. */
+export interface KillTimes {
+  readonly kills?: { readonly every: number; readonly stretch: number };
+}
+
+/** After how many milliseconds agents are killed. */
+export function killsOf({ kills }: KillTimes, afterMs: readonly number[]): readonly number[] {
+  const { every, stretch } = kills ?? { every: 1, stretch: 1 };
+  return afterMs.filter((_, index) => index % every === 0).map((ms) => ms * stretch);
+}
+
 const plainPlace = (directory: string): WorldPlace => {
   const rootPath = join(directory, 'pool');
   return { rootPath, section: { root_path: rootPath } };

@@ -10,14 +10,14 @@ import { expectSoundFigures } from './backend-figures.ts';
 import { growthContract } from './backend-growth.ts';
 import { seizureContract } from './backend-seizure.ts';
 import { snapshotContract } from './backend-snapshots.ts';
-import { BackendWorld, type WorldPlace } from './backend-world.ts';
+import { BackendWorld, type KillTimes, killsOf, type WorldPlace } from './backend-world.ts';
 import { expectCode } from './expect-code.ts';
 
 const SIZE_BYTES = 16 * 2 ** 20;
 /** Of tests that start an agent many times: on a loaded machine each takes seconds. */
 const MANY_STARTS_TIMEOUT_MS = 110_000;
 
-export interface BackendSubject {
+export interface BackendSubject extends KillTimes {
   /** The `dataset` section of `agent.yml`, without `root_path`. */
   readonly section: Readonly<Record<string, unknown>>;
   /** The file or directory with the bytes, within a volume's directory. */
@@ -227,7 +227,7 @@ export function backendContract(name: string, subject: BackendSubject): void {
       timeout: MANY_STARTS_TIMEOUT_MS,
     }, async () => {
       const outcomes = new Set<string>();
-      for (const afterMs of [0, 1, 2, 3, 4, 5, 6, 8, 10, 14, 20]) {
+      for (const afterMs of killsOf(subject, [0, 1, 2, 3, 4, 5, 6, 8, 10, 14, 20])) {
         const id = newDatasetId(randomUUID);
         const child = await world.agent('a', id, ['create']);
         child.stdin?.write('go\n');
@@ -249,7 +249,7 @@ export function backendContract(name: string, subject: BackendSubject): void {
 
     it('goes on from wherever it was killed', { timeout: MANY_STARTS_TIMEOUT_MS }, async () => {
       const id = newDatasetId(randomUUID);
-      for (const afterMs of [5, 12, 19, 26, 33, 40, 55, 70, 85, 100]) {
+      for (const afterMs of killsOf(subject, [5, 12, 19, 26, 33, 40, 55, 70, 85, 100])) {
         const child = await world.agent('a', id, ['create', 'attach', 'mount', 'unmount', 'detach', 'destroy']);
         child.stdin?.write('go\n');
         await sleep(afterMs);
