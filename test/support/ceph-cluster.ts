@@ -36,6 +36,8 @@ export async function cephSkipReason(): Promise<string | null> {
 /** A cluster on this machine: one monitor, one manager, three OSDs that keep each object twice, one MDS. */
 export class CephCluster {
   static readonly filesystem = 'cfs';
+  /** A pool for RBD images. */
+  static readonly imagePool = 'rbd';
   readonly directory: string;
   readonly confPath: string;
   readonly #daemons = new Map<string, ChildProcess>();
@@ -138,9 +140,10 @@ export class CephCluster {
       this.#daemon('ceph-osd', String(id));
     }
     this.#daemon('ceph-mds', 'a');
-    for (const pool of ['cephfs.cfs.meta', 'cephfs.cfs.data']) {
+    for (const pool of ['cephfs.cfs.meta', 'cephfs.cfs.data', CephCluster.imagePool]) {
       await this.mon('osd pool create', { pool, pg_num: 8, pgp_num: 8 });
     }
+    await this.mon('osd pool application enable', { pool: CephCluster.imagePool, app: 'rbd' });
     await this.mon('fs new', { fs_name: 'cfs', metadata: 'cephfs.cfs.meta', data: 'cephfs.cfs.data' });
     await until(async () => {
       const { up } = await this.#mds();
@@ -149,7 +152,7 @@ export class CephCluster {
     await this.makeClient('client.node', {
       mon: 'allow r, allow command "osd blocklist" with blocklistop=add',
       mds: 'allow rwps',
-      osd: 'allow rw tag cephfs data=cfs',
+      osd: `allow rw tag cephfs data=cfs, profile rbd pool=${CephCluster.imagePool}`,
     });
     const root = join(this.directory, 'root');
     const mount = ['-f', '-c', this.confPath, '-n', 'client.admin', root];

@@ -4,7 +4,7 @@ import type { Clock } from '../../../kit/clock.ts';
 import { errorCode, errorText } from '../../../kit/coded-error.ts';
 import { type DatasetId, type NewUuid, parseDatasetId } from '../../../kit/ids.ts';
 import type { Logger } from '../../../kit/logger.ts';
-import { FILESYSTEM_KEY } from '../../../model/dataset.ts';
+import { FILESYSTEM_KEY, PROFILE_KEY } from '../../../model/dataset.ts';
 import type { PoolReport, VolumeUsage } from '../../../model/storage-state.ts';
 import type { VolumeState } from '../../../model/volume-state.ts';
 import { copyTree } from '../../host/copy-tree.ts';
@@ -13,9 +13,11 @@ import { type MountEntry, readMountTable } from '../../host/mount-table.ts';
 import { ensureSharedMountRoot } from '../../host/shared-mount-root.ts';
 import { type Backend, BackendError, type VolumeRecipe } from '../backend.ts';
 import { explainFailure } from '../backend-failure.ts';
+import { planImage } from '../loopback/image-plan.ts';
 import { PoolLayout } from '../pool-layout.ts';
 import { PoolSnapshots } from '../pool-snapshots.ts';
 import { PoolSteps } from '../pool-steps.ts';
+import type { SnapshotRecord } from '../snapshot-record.ts';
 import type { Statements } from '../statements.ts';
 import { planVolume, requireSize, type VolumeDefaults, wholeUnits } from '../volume-plan.ts';
 import { readVolumeRecord, writeVolumeRecord } from '../volume-record.ts';
@@ -35,9 +37,13 @@ import { ClientRegister } from './client-register.ts';
 import { ClusterAccess } from './cluster-access.ts';
 import { Fence } from './fence.ts';
 import { FuseMounts } from './fuse-mounts.ts';
+import { FuseProcesses, type StartedProcess } from './fuse-processes.ts';
+import { ImageServers } from './image-server.ts';
+import { ImageStore } from './image-store.ts';
+import { ImageVolumes } from './image-volumes.ts';
 import { PoolMount } from './pool-mount.ts';
 import { describeCeph } from './pool-report.ts';
-import type { CephProfile, CephSettings } from './settings.ts';
+import { type CephProfile, type CephSettings, imagePoolsOf } from './settings.ts';
 
 export interface CephOptions extends VolumeDefaults<CephProfile>, CephSettings {
   readonly profiles: Readonly<Record<string, CephProfile>>;
@@ -56,7 +62,7 @@ const MINIMUM_BYTES = 2 ** 20;
 /** Below the deadline of a step. */
 const COPY_TIMEOUT_MS = 280_000;
 
-/** Opens the backend whose volumes are directories of a CephFS, each mounted by itself. Needs root. */
+/** Opens the backend whose volumes are directories of a CephFS or RBD images, each mounted by itself. Needs root. */
 export async function openCeph(options: CephOptions): Promise<Backend> {
   const { instance, clock, newUuid, log, root } = options;
   return await explainFailure(`cannot open the Ceph pool on node ${instance}`, null, async () => {
@@ -67,14 +73,22 @@ export async function openCeph(options: CephOptions): Promise<Backend> {
     const claims = new Claims(cluster, { pool: filesystem.defaultDataPool, root }, instance, clock);
     const fence = new Fence(cluster, register, () => clock.wallMs());
     const notesDirectory = join(options.poolMount, 'run', instance);
-    const fuse = new CephFuse({
-      ...{ access: options.access, filesystem: filesystem.name, socketDirectory: notesDirectory, clock, newUuid },
-    });
-    const mounts = new FuseMounts({ kernel, fuse, register, fence, notesDirectory });
-    const poolMount = new PoolMount(mounts, { root, mountPoint: join(options.poolMount, instance), clock });
+    const processes = new FuseProcesses({ socketDirectory: notesDirectory, clock, newUuid });
+    const fuse = new CephFuse(processes, { access: options.access, filesystem: filesystem.name, clock });
+    const mounts = new FuseMounts({ kernel, processes, register, fence, notesDirectory });
+    const servers = new ImageServers(processes, { access: options.access, clock });
+    const store = new ImageStore(cluster);
+    for (const pool of imagePoolsOf(options)) await store.require(pool);
+    const images = new ImageVolumes({ kernel, store, servers, processes, mounts, notesDirectory, clock, log });
+    const poolMount = new PoolMount(mounts, fuse, { root, mountPoint: join(options.poolMount, instance), clock });
     await poolMount.ready();
     const place = { rootPath: join(options.poolMount, instance, 'pool'), instance, kind: 'ceph' };
-    const layout = await PoolLayout.open(place, newUuid, log, poolFilesystem);
+    const layout = await PoolLayout.open(
+      place,
+      newUuid,
+      log,
+      poolFilesystem((directory) => images.discard(directory)),
+    );
     await mkdir(options.mountRoot, { recursive: true, mode: 0o700 });
     const mountRoot = await realpath(options.mountRoot);
     return new CephBackend(options, {
@@ -83,6 +97,8 @@ export async function openCeph(options: CephOptions): Promise<Backend> {
       filesystem,
       fence,
       claims,
+      fuse,
+      images,
       mounts,
       poolMount,
       layout,
@@ -91,12 +107,23 @@ export async function openCeph(options: CephOptions): Promise<Backend> {
   });
 }
 
+/** What a record says of a volume that is a directory. */
+const CEPHFS = 'cephfs';
+
+/** The snapshot that a volume is made from. */
+interface Source {
+  readonly directory: string;
+  readonly record: SnapshotRecord;
+}
+
 interface Parts {
   readonly kernel: Kernel;
   readonly cluster: ClusterAccess;
   readonly filesystem: CephFilesystem;
   readonly fence: Fence;
   readonly claims: Claims;
+  readonly fuse: CephFuse;
+  readonly images: ImageVolumes;
   readonly mounts: FuseMounts;
   readonly poolMount: PoolMount;
   readonly layout: PoolLayout;
@@ -125,12 +152,14 @@ class CephBackend implements Backend {
   }
 
   async recover(): Promise<void> {
-    const { kernel, layout, mountRoot, mounts } = this.#parts;
+    const { kernel, layout, mountRoot, mounts, images } = this.#parts;
     await this.#steps.explainPool('recover', async () => {
       await mounts.clearCutOff();
       await layout.recover();
       await ensureSharedMountRoot(kernel, mountRoot);
-      const attached = new Set<string>(await layout.listAttached());
+      const ids = await layout.listAttached();
+      const attached = new Set<string>(ids);
+      await images.recover(ids, imagePoolsOf(this.#options), mountRoot);
       for (const datasetId of attached)
         await dropSnapshots(bytesPath(join(layout.attachedPath(datasetId as DatasetId))));
       for (const name of await readdir(mountRoot)) {
@@ -170,25 +199,11 @@ class CephBackend implements Backend {
   }
 
   async create(recipe: VolumeRecipe, signal: AbortSignal): Promise<void> {
-    const { datasetId, metadata } = recipe;
+    const { datasetId } = recipe;
     await this.#steps.create(datasetId, signal, async (directory) => {
       const source = recipe.source === undefined ? null : await this.snapshots.source(recipe.source);
-      const { sizeBytes, profileName, profile, name } = planVolume(recipe, this.#options, source?.record);
-      if (metadata[FILESYSTEM_KEY] !== undefined) {
-        const text = `volume ${datasetId} asks for the filesystem "${metadata[FILESYSTEM_KEY]}": this node's volumes are all on CephFS; leave it out or use the loopback backend`;
-        throw new BackendError('no_such_profile', text);
-      }
-      requireSize(datasetId, sizeBytes, MINIMUM_BYTES, 'a directory of CephFS');
-      const { kernel } = this.#parts;
-      const bytes = bytesPath(directory);
-      if (source === null) {
-        await mkdir(bytes);
-        // Tasks run as any user; mkdir's mode is cut by the umask.
-        await chmod(bytes, 0o777);
-        if (profile?.dataPool !== undefined) await setDataPool(kernel, bytes, profile.dataPool);
-      } else await this.#copy(bytesPath(source.directory), bytes, signal);
-      await setQuota(kernel, bytes, sizeBytes);
-      await writeVolumeRecord(directory, { datasetId, sizeBytes, filesystem: 'cephfs', profile: profileName, name });
+      if (this.#isImage(recipe, source)) await this.#makeImage(directory, recipe, source, signal);
+      else await this.#makeDirectory(directory, recipe, source, signal);
     });
   }
 
@@ -205,6 +220,8 @@ class CephBackend implements Backend {
   }
 
   async seize(datasetId: DatasetId, from: readonly string[], signal: AbortSignal): Promise<void> {
+    // What such a node has in use holds up who looks at its directory, for as long as the metadata server waits for that node.
+    for (const instance of from) if (await this.#parts.fence.isUsedBy(datasetId, instance)) await this.fence(instance);
     await this.#steps.seize(datasetId, from, signal, async (directory, move) => {
       const instance = basename(dirname(directory));
       await this.fence(instance);
@@ -222,19 +239,14 @@ class CephBackend implements Backend {
 
   async mount(datasetId: DatasetId, signal: AbortSignal): Promise<void> {
     await this.#steps.explain('mount', datasetId, signal, async () => {
-      const { layout, mounts } = this.#parts;
+      const { mounts, images } = this.#parts;
       const directory = await this.#steps.attachedDirectory('mount', datasetId);
-      await readVolumeRecord(directory, datasetId);
-      const bytes = bytesPath(directory);
-      const kind = await lstat(bytes).catch((error: unknown) => {
-        if (errorCode(error) !== 'ENOENT') throw error;
-      });
-      if (kind?.isDirectory() !== true) {
-        const text = `volume ${datasetId} is not mounted: ${bytes} is missing or no directory; restore it from a copy (an empty one is never put in its place)`;
-        throw new BackendError('volume_lost', text);
-      }
-      const cephPath = `${this.#options.root}/pool${bytes.slice(layout.rootPath.length)}`;
-      await mounts.mount(this.#place(datasetId), cephPath, signal, async () => {
+      const record = await readVolumeRecord(directory, datasetId);
+      const place = this.#place(datasetId);
+      const start = isInImage(record)
+        ? await images.starter({ directory, record, place })
+        : await this.#starter(directory, datasetId);
+      await mounts.mount(place, start, signal, async () => {
         // Fails where the volume was taken over, or this node was cut off, while it was being mounted: a name that is made asks the
         // metadata server, and is not answered from what this node remembers.
         await writeFile(join(directory, 'mounted-by'), `${this.#options.instance}\n`, { flush: true });
@@ -268,8 +280,10 @@ class CephBackend implements Backend {
       const record = await readVolumeRecord(directory, datasetId);
       const after = wholeUnits(datasetId, sizeBytes, this.#options.allocationUnitBytes);
       if (after <= record.sizeBytes) return;
-      // The record must not promise what the quota does not yet allow.
-      await setQuota(this.#parts.kernel, bytesPath(directory), after);
+      // The record must not promise what there is no room for yet.
+      if (isInImage(record)) {
+        await this.#parts.images.grow({ directory, record, place: this.#place(datasetId) }, after, signal);
+      } else await setQuota(this.#parts.kernel, bytesPath(directory), after);
       await writeVolumeRecord(directory, { ...record, sizeBytes: after });
     });
   }
@@ -280,9 +294,10 @@ class CephBackend implements Backend {
 
   async describePool(signal: AbortSignal): Promise<PoolReport> {
     const { cluster, filesystem } = this.#parts;
-    const { profiles, statements } = this.#options;
+    const { profiles, statements, imagePool } = this.#options;
+    const imagePools = imagePoolsOf(this.#options);
     return await this.#steps.explainPool('measure', () =>
-      describeCeph({ cluster, filesystem, profiles, statements }, signal),
+      describeCeph({ cluster, filesystem, profiles, statements, imagePool, imagePools }, signal),
     );
   }
 
@@ -302,19 +317,86 @@ class CephBackend implements Backend {
     });
   }
 
-  /** The bytes of one instant: CephFS keeps them for as long as they are copied. */
+  /** By profile; what is made from a snapshot is what that was taken of. */
+  #isImage({ metadata }: VolumeRecipe, source: Source | null): boolean {
+    if (source !== null) return isInImage(source.record);
+    const { profiles, imagePool } = this.#options;
+    const name = metadata[PROFILE_KEY];
+    const profile = name !== undefined && Object.hasOwn(profiles, name) ? profiles[name] : undefined;
+    return profile?.imagePool !== undefined || (profile?.dataPool === undefined && imagePool !== null);
+  }
+
+  async #makeImage(directory: string, recipe: VolumeRecipe, source: Source | null, signal: AbortSignal): Promise<void> {
+    const record = planImage(recipe, source?.record ?? null, this.#options);
+    const profile = record.profile === null ? undefined : this.#options.profiles[record.profile];
+    const { images } = this.#parts;
+    const pool = profile?.imagePool ?? this.#options.imagePool ?? '';
+    if (source === null) await images.make(directory, record, pool, signal);
+    else await images.makeFrom(source.directory, directory, record, signal);
+    await writeVolumeRecord(directory, record);
+  }
+
+  async #makeDirectory(
+    directory: string,
+    recipe: VolumeRecipe,
+    source: Source | null,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { datasetId, metadata } = recipe;
+    const { sizeBytes, profileName, profile, name } = planVolume(recipe, this.#options, source?.record);
+    if (metadata[FILESYSTEM_KEY] !== undefined) {
+      const text = `volume ${datasetId} asks for the filesystem "${metadata[FILESYSTEM_KEY]}", and is a directory of CephFS; leave it out, or use a profile with an image_pool`;
+      throw new BackendError('no_such_profile', text);
+    }
+    requireSize(datasetId, sizeBytes, MINIMUM_BYTES, 'a directory of CephFS');
+    const { kernel } = this.#parts;
+    const bytes = bytesPath(directory);
+    if (source === null) {
+      await mkdir(bytes);
+      // Tasks run as any user; mkdir's mode is cut by the umask.
+      await chmod(bytes, 0o777);
+      if (profile?.dataPool !== undefined) await setDataPool(kernel, bytes, profile.dataPool);
+    } else await this.#copy(bytesPath(source.directory), bytes, signal);
+    await setQuota(kernel, bytes, sizeBytes);
+    await writeVolumeRecord(directory, { datasetId, sizeBytes, filesystem: CEPHFS, profile: profileName, name });
+  }
+
+  /** Starts what mounts a volume that is a directory. */
+  async #starter(
+    directory: string,
+    datasetId: DatasetId,
+  ): Promise<(mountPoint: string, signal: AbortSignal) => Promise<StartedProcess>> {
+    const { layout, fuse } = this.#parts;
+    const bytes = bytesPath(directory);
+    const kind = await lstat(bytes).catch((error: unknown) => {
+      if (errorCode(error) !== 'ENOENT') throw error;
+    });
+    if (kind?.isDirectory() !== true) {
+      const text = `volume ${datasetId} is not mounted: ${bytes} is missing or no directory; restore it from a copy (an empty one is never put in its place)`;
+      throw new BackendError('volume_lost', text);
+    }
+    const cephPath = `${this.#options.root}/pool${bytes.slice(layout.rootPath.length)}`;
+    return (mountPoint, signal) => fuse.start(cephPath, mountPoint, signal);
+  }
+
+  /** The bytes of one instant: CephFS keeps them for as long as they are copied, RBD for as long as somebody needs them. */
   async #takeCopy(
     datasetId: DatasetId,
     copy: string,
     signal: AbortSignal,
-  ): Promise<{ sizeBytes: number; takenAtMs: number; filesystem: string }> {
+  ): Promise<{ sizeBytes: number; takenAtMs: number; filesystem: string | null }> {
     const directory = await this.#steps.attachedDirectory('take a snapshot of', datasetId);
-    const { sizeBytes } = await readVolumeRecord(directory, datasetId);
+    const record = await readVolumeRecord(directory, datasetId);
+    const { sizeBytes, filesystem } = record;
+    if (isInImage(record)) {
+      const volume = { directory, record, place: this.#place(datasetId) };
+      return { sizeBytes, takenAtMs: await this.#parts.images.takeSnapshot(volume, copy, signal), filesystem };
+    }
     const takenAtMs = this.#options.clock.wallMs();
     await withSnapshot(bytesPath(directory), this.#options.newUuid(), (frozen) =>
       this.#copy(frozen, bytesPath(copy), signal),
     );
-    return { sizeBytes, takenAtMs, filesystem: 'cephfs' };
+    return { sizeBytes, takenAtMs, filesystem };
   }
 
   async #copy(from: string, to: string, signal: AbortSignal): Promise<void> {
@@ -332,4 +414,8 @@ class CephBackend implements Backend {
   #place(datasetId: DatasetId): { readonly what: string; readonly mountPoint: string } {
     return { what: datasetId, mountPoint: join(this.#parts.mountRoot, datasetId) };
   }
+}
+
+function isInImage({ filesystem }: { readonly filesystem: string | null }): boolean {
+  return filesystem !== CEPHFS;
 }

@@ -42,6 +42,11 @@ export class Fence {
     await underWay;
   }
 
+  /** Whether a node had a volume mounted when it was last heard of. */
+  async isUsedBy(what: string, instance: string): Promise<boolean> {
+    return [...(await this.#register.of(instance)).values()].some(({ mounted }) => mounted === what);
+  }
+
   /** Cuts off clients by their addresses; those that are already cost nothing. False when all were. */
   async clients(addresses: readonly string[]): Promise<boolean> {
     if (addresses.length === 0) return false;

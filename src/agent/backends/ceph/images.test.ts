@@ -1,0 +1,137 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { readFile, stat, statfs, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { kill } from 'node:process';
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { BackendWorld } from '../../../../test/contract/backend-world.ts';
+import { expectCode } from '../../../../test/contract/expect-code.ts';
+import { CephCluster, cephSkipReason } from '../../../../test/support/ceph-cluster.ts';
+import { systemClock } from '../../../kit/clock.ts';
+import { type DatasetId, newDatasetId, parseSnapshotId, type SnapshotId } from '../../../kit/ids.ts';
+import { Gate } from '../../host/gate.ts';
+import { readMountTable } from '../../host/mount-table.ts';
+import type { Backend } from '../backend.ts';
+import { FuseProcesses } from './fuse-processes.ts';
+import { bindImages } from './librbd.ts';
+
+const MIB = 2 ** 20;
+const TIMEOUT_MS = 90_000;
+const skip = await cephSkipReason();
+const cluster = skip === null ? await CephCluster.start() : undefined;
+
+afterAll(async () => {
+  await cluster?.stop();
+});
+
+const PROFILES = {
+  files: {},
+  database: { image_pool: CephCluster.imagePool, filesystem: 'xfs' },
+  small: { image_pool: CephCluster.imagePool },
+};
+
+describe.skipIf(skip !== null)(`images among directories, by profile${skip ?? ''}`, () => {
+  let world: BackendWorld;
+  let a: Backend;
+
+  beforeEach(async () => {
+    world = await BackendWorld.make({ backend: 'ceph', profiles: PROFILES }, (directory) =>
+      must(cluster).place(directory),
+    );
+    a = await world.node('a');
+  });
+
+  afterEach(async () => {
+    const problems: unknown[] = [];
+    for (const instance of ['a', 'b']) problems.push(...(await world.teardown(instance)));
+    expect([...problems, ...(await world.close())]).toEqual([]);
+  });
+
+  const mounted = async (
+    profile: keyof typeof PROFILES,
+    sizeBytes: number | null,
+    more: { readonly source?: SnapshotId } = {},
+  ): Promise<DatasetId> => {
+    const datasetId = newDatasetId(randomUUID);
+    const metadata = { 'clusterhq:flocker:profile': profile };
+    await a.create({ datasetId, sizeBytes, metadata, ...more }, world.signal);
+    await a.attach(datasetId, world.signal);
+    await a.mount(datasetId, world.signal);
+    return datasetId;
+  };
+  const gone = async (id: DatasetId): Promise<void> => {
+    await a.unmount(id, world.signal);
+    await a.detach(id, world.signal);
+    await a.destroy(id, world.signal);
+  };
+  const path = (id: DatasetId, file = ''): string => join(world.mountRoot('a'), id, file);
+  const filesystemOf = async (id: DatasetId): Promise<string | undefined> =>
+    (await readMountTable()).find(({ mountPoint }) => mountPoint === path(id))?.type;
+  const images = async (): Promise<readonly string[]> => {
+    const pool = await must(cluster).rados.openPool(CephCluster.imagePool);
+    try {
+      return await bindImages(pool.pointer, new Gate(1)).list();
+    } finally {
+      pool.close();
+    }
+  };
+
+  it('are what their profile says, grow, and share one node with what was made from them', {
+    timeout: TIMEOUT_MS,
+  }, async () => {
+    const [files, database, small] = [
+      await mounted('files', 16 * MIB),
+      await mounted('database', 300 * MIB),
+      await mounted('small', 16 * MIB),
+    ];
+    expect(await Promise.all([files, database, small].map(filesystemOf))).toEqual(['fuse.ceph-fuse', 'xfs', 'ext4']);
+    expect((await stat(path(database))).mode & 0o7777).toBe(0o777);
+    const refused = newDatasetId(randomUUID);
+    const metadata = { 'clusterhq:flocker:profile': 'database' };
+    await expectCode(
+      a.create({ datasetId: refused, sizeBytes: 200 * MIB, metadata }, world.signal),
+      'bad_size',
+      refused,
+    );
+    const bytes = randomBytes(8 * MIB);
+    await writeFile(path(database, 'bytes'), bytes);
+    const snapshotId = must(parseSnapshotId(randomUUID()));
+    await a.snapshots?.take(snapshotId, database, world.signal);
+    await writeFile(path(database, 'bytes'), 'later');
+    const copy = await mounted('database', 400 * MIB, { source: snapshotId });
+    expect((await readFile(path(copy, 'bytes'))).equals(bytes)).toBe(true);
+    const { blocks, bsize } = await statfs(path(copy));
+    expect(blocks * bsize).toBeGreaterThan(320 * MIB);
+    await a.grow?.(database, 600 * MIB, world.signal);
+    const grown = await statfs(path(database));
+    expect(grown.blocks * grown.bsize).toBeGreaterThan(500 * MIB);
+    const full = writeFile(path(small, 'much'), Buffer.alloc(32 * MIB, 1), { flush: true });
+    await expect(full).rejects.toThrow('ENOSPC');
+
+    // Each is kept for as long as somebody needs it, and no longer.
+    await gone(database);
+    await a.snapshots?.destroy(snapshotId, world.signal);
+    expect((await readFile(path(copy, 'bytes'))).equals(bytes)).toBe(true);
+    expect((await images()).filter((name) => name.startsWith('flocker-gone.'))).toHaveLength(1);
+    for (const id of [copy, small, files]) await gone(id);
+    expect(await images()).toEqual([]);
+  });
+
+  it('are whole again after what serves them was killed', { timeout: TIMEOUT_MS }, async () => {
+    const id = await mounted('small', 16 * MIB);
+    await writeFile(path(id, 'synced'), 'kept', { flush: true });
+    const socketDirectory = join(world.directory, 'ceph/run/a');
+    const processes = new FuseProcesses({ socketDirectory, clock: systemClock, newUuid: randomUUID });
+    const [server] = await processes.at(path(id));
+    kill(must(server).pid, 'SIGKILL');
+    await expect(writeFile(path(id, 'lost'), 'lost', { flush: true })).rejects.toThrow(/EIO|EROFS/);
+    expect((await a.discover(id)).kind).toBe('attached');
+    await a.mount(id, world.signal);
+    expect(await readFile(path(id, 'synced'), 'utf8')).toBe('kept');
+    await writeFile(path(id, 'more'), 'kept', { flush: true });
+  });
+});
+
+function must<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error('a value is missing');
+  return value;
+}
