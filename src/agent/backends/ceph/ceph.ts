@@ -1,49 +1,40 @@
-import { chmod, lstat, mkdir, readdir, realpath, rmdir, statfs, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, realpath, rmdir, statfs, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Clock } from '../../../kit/clock.ts';
 import { errorCode, errorText } from '../../../kit/coded-error.ts';
 import { type DatasetId, type NewUuid, parseDatasetId } from '../../../kit/ids.ts';
 import type { Logger } from '../../../kit/logger.ts';
-import { FILESYSTEM_KEY, PROFILE_KEY } from '../../../model/dataset.ts';
+import { PROFILE_KEY } from '../../../model/dataset.ts';
 import type { PoolReport, VolumeUsage } from '../../../model/storage-state.ts';
 import type { VolumeState } from '../../../model/volume-state.ts';
-import { copyTree } from '../../host/copy-tree.ts';
 import { type Kernel, loadKernel } from '../../host/kernel.ts';
 import { type MountEntry, readMountTable } from '../../host/mount-table.ts';
 import { ensureSharedMountRoot } from '../../host/shared-mount-root.ts';
 import { type Backend, BackendError, type VolumeRecipe } from '../backend.ts';
 import { explainFailure } from '../backend-failure.ts';
-import { planImage } from '../loopback/image-plan.ts';
 import { PoolLayout } from '../pool-layout.ts';
 import { PoolSnapshots } from '../pool-snapshots.ts';
 import { PoolSteps } from '../pool-steps.ts';
-import type { SnapshotRecord } from '../snapshot-record.ts';
 import type { Statements } from '../statements.ts';
-import { planVolume, requireSize, type VolumeDefaults, wholeUnits } from '../volume-plan.ts';
+import { type VolumeDefaults, wholeUnits } from '../volume-plan.ts';
 import { readVolumeRecord, writeVolumeRecord } from '../volume-record.ts';
-import {
-  bytesPath,
-  dropSnapshots,
-  poolFilesystem,
-  setDataPool,
-  setQuota,
-  syncTree,
-  withSnapshot,
-} from './ceph-directory.ts';
+import { bytesPath, dropSnapshots, poolFilesystem } from './ceph-directory.ts';
 import { type CephFilesystem, findFilesystem } from './ceph-filesystem.ts';
 import { CephFuse } from './ceph-fuse.ts';
 import { Claims } from './claims.ts';
 import { ClientRegister } from './client-register.ts';
 import { ClusterAccess } from './cluster-access.ts';
+import { CEPHFS, DirectoryVolumes } from './directory-volumes.ts';
 import { Fence } from './fence.ts';
 import { FuseMounts } from './fuse-mounts.ts';
-import { FuseProcesses, type StartedProcess } from './fuse-processes.ts';
+import { FuseProcesses } from './fuse-processes.ts';
 import { ImageServers } from './image-server.ts';
 import { ImageStore } from './image-store.ts';
 import { ImageVolumes } from './image-volumes.ts';
 import { PoolMount } from './pool-mount.ts';
 import { describeCeph } from './pool-report.ts';
 import { type CephProfile, type CephSettings, imagePoolsOf } from './settings.ts';
+import type { PooledVolume, Source, VolumeBody } from './volume-body.ts';
 
 export interface CephOptions extends VolumeDefaults<CephProfile>, CephSettings {
   readonly profiles: Readonly<Record<string, CephProfile>>;
@@ -56,11 +47,6 @@ export interface CephOptions extends VolumeDefaults<CephProfile>, CephSettings {
   readonly newUuid: NewUuid;
   readonly log: Logger;
 }
-
-/** The clients count what is written with some delay, so that less would mean nothing. */
-const MINIMUM_BYTES = 2 ** 20;
-/** Below the deadline of a step. */
-const COPY_TIMEOUT_MS = 280_000;
 
 /** Opens the backend whose volumes are directories of a CephFS or RBD images, each mounted by itself. Needs root. */
 export async function openCeph(options: CephOptions): Promise<Backend> {
@@ -79,7 +65,9 @@ export async function openCeph(options: CephOptions): Promise<Backend> {
     const servers = new ImageServers(processes, { access: options.access, clock });
     const store = new ImageStore(cluster);
     for (const pool of imagePoolsOf(options)) await store.require(pool);
-    const images = new ImageVolumes({ kernel, store, servers, processes, mounts, notesDirectory, clock, log });
+    const images = new ImageVolumes({
+      ...{ defaults: options, kernel, store, servers, processes, mounts, notesDirectory, clock, log },
+    });
     const poolMount = new PoolMount(mounts, fuse, { root, mountPoint: join(options.poolMount, instance), clock });
     await poolMount.ready();
     const place = { rootPath: join(options.poolMount, instance, 'pool'), instance, kind: 'ceph' };
@@ -97,7 +85,10 @@ export async function openCeph(options: CephOptions): Promise<Backend> {
       filesystem,
       fence,
       claims,
-      fuse,
+      directories: new DirectoryVolumes({
+        ...{ kernel, fuse, defaults: options, clock, newUuid },
+        cephPath: (path) => `${root}/pool${path.slice(layout.rootPath.length)}`,
+      }),
       images,
       mounts,
       poolMount,
@@ -107,22 +98,13 @@ export async function openCeph(options: CephOptions): Promise<Backend> {
   });
 }
 
-/** What a record says of a volume that is a directory. */
-const CEPHFS = 'cephfs';
-
-/** The snapshot that a volume is made from. */
-interface Source {
-  readonly directory: string;
-  readonly record: SnapshotRecord;
-}
-
 interface Parts {
   readonly kernel: Kernel;
   readonly cluster: ClusterAccess;
   readonly filesystem: CephFilesystem;
   readonly fence: Fence;
   readonly claims: Claims;
-  readonly fuse: CephFuse;
+  readonly directories: DirectoryVolumes;
   readonly images: ImageVolumes;
   readonly mounts: FuseMounts;
   readonly poolMount: PoolMount;
@@ -146,9 +128,11 @@ class CephBackend implements Backend {
     this.#options = options;
     this.#parts = parts;
     this.#steps = new PoolSteps(parts.layout, () => parts.poolMount.ready());
-    this.snapshots = new PoolSnapshots(parts.layout, (datasetId, copy, signal) =>
-      this.#takeCopy(datasetId, copy, signal),
-    );
+    this.snapshots = new PoolSnapshots(parts.layout, async (datasetId, copy, signal) => {
+      const volume = await this.#attached('take a snapshot of', datasetId);
+      const { sizeBytes, filesystem } = volume.record;
+      return { sizeBytes, filesystem, takenAtMs: await this.#bodyOf(volume.record).takeSnapshot(volume, copy, signal) };
+    });
   }
 
   async recover(): Promise<void> {
@@ -202,8 +186,10 @@ class CephBackend implements Backend {
     const { datasetId } = recipe;
     await this.#steps.create(datasetId, signal, async (directory) => {
       const source = recipe.source === undefined ? null : await this.snapshots.source(recipe.source);
-      if (this.#isImage(recipe, source)) await this.#makeImage(directory, recipe, source, signal);
-      else await this.#makeDirectory(directory, recipe, source, signal);
+      const body = this.#bodyOfNew(recipe, source);
+      const record = body.plan(recipe, source);
+      await body.make(directory, record, source, signal);
+      await writeVolumeRecord(directory, record);
     });
   }
 
@@ -239,17 +225,12 @@ class CephBackend implements Backend {
 
   async mount(datasetId: DatasetId, signal: AbortSignal): Promise<void> {
     await this.#steps.explain('mount', datasetId, signal, async () => {
-      const { mounts, images } = this.#parts;
-      const directory = await this.#steps.attachedDirectory('mount', datasetId);
-      const record = await readVolumeRecord(directory, datasetId);
-      const place = this.#place(datasetId);
-      const start = isInImage(record)
-        ? await images.starter({ directory, record, place })
-        : await this.#starter(directory, datasetId);
-      await mounts.mount(place, start, signal, async () => {
+      const volume = await this.#attached('mount', datasetId);
+      const start = await this.#bodyOf(volume.record).server(volume);
+      await this.#parts.mounts.mount(volume.place, start, signal, async () => {
         // Fails where the volume was taken over, or this node was cut off, while it was being mounted: a name that is made asks the
         // metadata server, and is not answered from what this node remembers.
-        await writeFile(join(directory, 'mounted-by'), `${this.#options.instance}\n`, { flush: true });
+        await writeFile(join(volume.directory, 'mounted-by'), `${this.#options.instance}\n`, { flush: true });
       });
     });
   }
@@ -276,14 +257,12 @@ class CephBackend implements Backend {
 
   async grow(datasetId: DatasetId, sizeBytes: number, signal: AbortSignal): Promise<void> {
     await this.#steps.explain('grow', datasetId, signal, async () => {
-      const directory = await this.#steps.attachedDirectory('grow', datasetId);
-      const record = await readVolumeRecord(directory, datasetId);
+      const volume = await this.#attached('grow', datasetId);
+      const { directory, record } = volume;
       const after = wholeUnits(datasetId, sizeBytes, this.#options.allocationUnitBytes);
       if (after <= record.sizeBytes) return;
       // The record must not promise what there is no room for yet.
-      if (isInImage(record)) {
-        await this.#parts.images.grow({ directory, record, place: this.#place(datasetId) }, after, signal);
-      } else await setQuota(this.#parts.kernel, bytesPath(directory), after);
+      await this.#bodyOf(record).grow(volume, after, signal);
       await writeVolumeRecord(directory, { ...record, sizeBytes: after });
     });
   }
@@ -317,91 +296,30 @@ class CephBackend implements Backend {
     });
   }
 
-  /** By profile; what is made from a snapshot is what that was taken of. */
-  #isImage({ metadata }: VolumeRecipe, source: Source | null): boolean {
-    if (source !== null) return isInImage(source.record);
+  /** By profile; what is made from a snapshot is what that was taken of. Fails with `no_such_profile` where the two disagree. */
+  #bodyOfNew({ datasetId, metadata }: VolumeRecipe, source: Source | null): VolumeBody {
     const { profiles, imagePool } = this.#options;
+    const { directories, images } = this.#parts;
     const name = metadata[PROFILE_KEY];
     const profile = name !== undefined && Object.hasOwn(profiles, name) ? profiles[name] : undefined;
-    return profile?.imagePool !== undefined || (profile?.dataPool === undefined && imagePool !== null);
+    let wanted: VolumeBody | undefined;
+    if (profile?.imagePool !== undefined) wanted = images;
+    else if (profile?.dataPool !== undefined) wanted = directories;
+    if (source === null) return wanted ?? (imagePool === null ? directories : images);
+    const body = this.#bodyOf(source.record);
+    if (wanted === undefined || wanted === body) return body;
+    const [is, asks] = body === images ? ['an image', 'directories'] : ['a directory', 'images'];
+    const text = `volume ${datasetId} asks for the profile "${name}", whose volumes are ${asks}, and the snapshot it is made from is of ${is}; leave the profile out, or take another`;
+    throw new BackendError('no_such_profile', text);
   }
 
-  async #makeImage(directory: string, recipe: VolumeRecipe, source: Source | null, signal: AbortSignal): Promise<void> {
-    const record = planImage(recipe, source?.record ?? null, this.#options);
-    const profile = record.profile === null ? undefined : this.#options.profiles[record.profile];
-    const { images } = this.#parts;
-    const pool = profile?.imagePool ?? this.#options.imagePool ?? '';
-    if (source === null) await images.make(directory, record, pool, signal);
-    else await images.makeFrom(source.directory, directory, record, signal);
-    await writeVolumeRecord(directory, record);
+  #bodyOf({ filesystem }: { readonly filesystem: string | null }): VolumeBody {
+    return filesystem === CEPHFS ? this.#parts.directories : this.#parts.images;
   }
 
-  async #makeDirectory(
-    directory: string,
-    recipe: VolumeRecipe,
-    source: Source | null,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { datasetId, metadata } = recipe;
-    const { sizeBytes, profileName, profile, name } = planVolume(recipe, this.#options, source?.record);
-    if (metadata[FILESYSTEM_KEY] !== undefined) {
-      const text = `volume ${datasetId} asks for the filesystem "${metadata[FILESYSTEM_KEY]}", and is a directory of CephFS; leave it out, or use a profile with an image_pool`;
-      throw new BackendError('no_such_profile', text);
-    }
-    requireSize(datasetId, sizeBytes, MINIMUM_BYTES, 'a directory of CephFS');
-    const { kernel } = this.#parts;
-    const bytes = bytesPath(directory);
-    if (source === null) {
-      await mkdir(bytes);
-      // Tasks run as any user; mkdir's mode is cut by the umask.
-      await chmod(bytes, 0o777);
-      if (profile?.dataPool !== undefined) await setDataPool(kernel, bytes, profile.dataPool);
-    } else await this.#copy(bytesPath(source.directory), bytes, signal);
-    await setQuota(kernel, bytes, sizeBytes);
-    await writeVolumeRecord(directory, { datasetId, sizeBytes, filesystem: CEPHFS, profile: profileName, name });
-  }
-
-  /** Starts what mounts a volume that is a directory. */
-  async #starter(
-    directory: string,
-    datasetId: DatasetId,
-  ): Promise<(mountPoint: string, signal: AbortSignal) => Promise<StartedProcess>> {
-    const { layout, fuse } = this.#parts;
-    const bytes = bytesPath(directory);
-    const kind = await lstat(bytes).catch((error: unknown) => {
-      if (errorCode(error) !== 'ENOENT') throw error;
-    });
-    if (kind?.isDirectory() !== true) {
-      const text = `volume ${datasetId} is not mounted: ${bytes} is missing or no directory; restore it from a copy (an empty one is never put in its place)`;
-      throw new BackendError('volume_lost', text);
-    }
-    const cephPath = `${this.#options.root}/pool${bytes.slice(layout.rootPath.length)}`;
-    return (mountPoint, signal) => fuse.start(cephPath, mountPoint, signal);
-  }
-
-  /** The bytes of one instant: CephFS keeps them for as long as they are copied, RBD for as long as somebody needs them. */
-  async #takeCopy(
-    datasetId: DatasetId,
-    copy: string,
-    signal: AbortSignal,
-  ): Promise<{ sizeBytes: number; takenAtMs: number; filesystem: string | null }> {
-    const directory = await this.#steps.attachedDirectory('take a snapshot of', datasetId);
-    const record = await readVolumeRecord(directory, datasetId);
-    const { sizeBytes, filesystem } = record;
-    if (isInImage(record)) {
-      const volume = { directory, record, place: this.#place(datasetId) };
-      return { sizeBytes, takenAtMs: await this.#parts.images.takeSnapshot(volume, copy, signal), filesystem };
-    }
-    const takenAtMs = this.#options.clock.wallMs();
-    await withSnapshot(bytesPath(directory), this.#options.newUuid(), (frozen) =>
-      this.#copy(frozen, bytesPath(copy), signal),
-    );
-    return { sizeBytes, takenAtMs, filesystem };
-  }
-
-  async #copy(from: string, to: string, signal: AbortSignal): Promise<void> {
-    await copyTree(from, to, { clock: this.#options.clock, signal, timeoutMs: COPY_TIMEOUT_MS });
-    await syncTree(to, signal);
+  async #attached(step: string, datasetId: DatasetId): Promise<PooledVolume> {
+    const directory = await this.#steps.attachedDirectory(step, datasetId);
+    return { directory, record: await readVolumeRecord(directory, datasetId), place: this.#place(datasetId) };
   }
 
   async #look(datasetId: DatasetId, table: readonly MountEntry[]): Promise<VolumeState> {
@@ -414,8 +332,4 @@ class CephBackend implements Backend {
   #place(datasetId: DatasetId): { readonly what: string; readonly mountPoint: string } {
     return { what: datasetId, mountPoint: join(this.#parts.mountRoot, datasetId) };
   }
-}
-
-function isInImage({ filesystem }: { readonly filesystem: string | null }): boolean {
-  return filesystem !== CEPHFS;
 }

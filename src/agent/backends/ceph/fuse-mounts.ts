@@ -16,6 +16,9 @@ export interface MountPlace {
   readonly mountPoint: string;
 }
 
+/** Starts the process that serves a mount. */
+export type StartServer = (mountPoint: string, signal: AbortSignal) => Promise<StartedProcess>;
+
 export interface FuseMountsParts {
   readonly kernel: Kernel;
   readonly processes: FuseProcesses;
@@ -55,7 +58,7 @@ export class FuseMounts {
    */
   async mount(
     { what, mountPoint }: MountPlace,
-    start: (mountPoint: string, signal: AbortSignal) => Promise<StartedProcess>,
+    start: StartServer,
     signal: AbortSignal,
     confirm: () => Promise<void> = async () => undefined,
   ): Promise<void> {
@@ -114,13 +117,13 @@ export class FuseMounts {
   /** Runs `work` with what a process serves that nobody mounts, registered meanwhile; resolves when the process has ended as well. */
   async whileServed(
     place: MountPlace,
-    start: (signal: AbortSignal) => Promise<StartedProcess>,
+    start: StartServer,
     signal: AbortSignal,
     work: () => Promise<void>,
   ): Promise<void> {
     const { processes, register } = this.#parts;
     await this.clear(place, signal);
-    const process = await start(signal);
+    const process = await start(place.mountPoint, signal);
     try {
       await register.add(process.token, { mounted: place.what, address: process.address });
       await process.complete?.();

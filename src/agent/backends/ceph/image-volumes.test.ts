@@ -17,7 +17,9 @@ backendContract('ceph with images', {
   mountsEndWithTheMachine: true,
   snapshotsAreInstants: true,
   fences: true,
+  // Half a second each.
   kills: { every: 3, stretch: 20 },
+  poolIsCovered: true,
   place: (directory) => {
     if (cluster === undefined) throw new Error('there is no cluster');
     return cluster.place(directory);

@@ -4,18 +4,18 @@ import type { Clock } from '../../../kit/clock.ts';
 import { errorCode, errorText } from '../../../kit/coded-error.ts';
 import type { DatasetId } from '../../../kit/ids.ts';
 import type { Logger } from '../../../kit/logger.ts';
-import { type FilesystemType, makeFilesystem } from '../../host/filesystem.ts';
+import { makeFilesystem } from '../../host/filesystem.ts';
 import { whileFrozen } from '../../host/frozen-filesystem.ts';
 import { growExt4, growMountedExt4, growMountedXfs, renewExt4 } from '../../host/grow-filesystem.ts';
 import type { Kernel } from '../../host/kernel.ts';
 import { LoopDevices, loopNumber } from '../../host/loop-devices.ts';
 import { mountsAt, readMountTable } from '../../host/mount-table.ts';
-import { BackendError } from '../backend.ts';
-import { filesystemOf } from '../loopback/image-plan.ts';
+import { BackendError, type VolumeRecipe } from '../backend.ts';
+import { filesystemOf, type ImageDefaults, planImage } from '../loopback/image-plan.ts';
 import { LONGEST_FREEZE_MS, thawAll, thawRemains, withGuardFile } from '../loopback/image-snapshot.ts';
 import type { VolumeRecord } from '../volume-record.ts';
 import { dropLostAndFound, prepareRoot } from './fresh-filesystem.ts';
-import type { FuseMounts, MountPlace } from './fuse-mounts.ts';
+import type { FuseMounts, MountPlace, StartServer } from './fuse-mounts.ts';
 import type { FuseProcess, FuseProcesses, StartedProcess } from './fuse-processes.ts';
 import {
   GROWTH_SNAPSHOT,
@@ -27,8 +27,15 @@ import {
 } from './image-record.ts';
 import type { ImageServers } from './image-server.ts';
 import type { ImageStore } from './image-store.ts';
+import type { CephProfile } from './settings.ts';
+import type { PooledVolume, Source, VolumeBody } from './volume-body.ts';
 
 export interface ImageVolumesParts {
+  readonly defaults: ImageDefaults & {
+    readonly profiles: Readonly<Record<string, CephProfile>>;
+    /** Of volumes without a profile, where they are images. */
+    readonly imagePool: string | null;
+  };
   readonly kernel: Kernel;
   readonly store: ImageStore;
   readonly servers: ImageServers;
@@ -40,18 +47,11 @@ export interface ImageVolumesParts {
   readonly log: Logger;
 }
 
-/** A volume whose bytes are in an image. */
-export interface ImageVolume {
-  readonly directory: string;
-  readonly record: VolumeRecord;
-  readonly place: MountPlace;
-}
-
 /** What deleted files took goes back to the cluster. A clone of an XFS has the UUID of the original. */
 const MOUNT_OPTIONS = { ext4: 'discard', xfs: 'discard,nouuid' } as const;
 
 /** Volumes whose bytes are a filesystem in an RBD image. All that changes one goes through the process that serves it. */
-export class ImageVolumes {
+export class ImageVolumes implements VolumeBody {
   readonly #parts: ImageVolumesParts;
   readonly #loops: LoopDevices;
 
@@ -60,56 +60,32 @@ export class ImageVolumes {
     this.#loops = new LoopDevices(parts.kernel);
   }
 
-  /** Fills the directory of a new volume, durably, its record aside. */
-  async make(
-    directory: string,
-    { datasetId, sizeBytes, filesystem }: VolumeRecord & { readonly filesystem: FilesystemType },
-    pool: string,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { store, processes, clock } = this.#parts;
+  plan(recipe: VolumeRecipe, source: Source | null): VolumeRecord {
+    return planImage(recipe, source?.record ?? null, this.#parts.defaults);
+  }
+
+  async make(directory: string, record: VolumeRecord, source: Source | null, signal: AbortSignal): Promise<void> {
+    const { store, processes, defaults, clock } = this.#parts;
+    const { datasetId, sizeBytes, profile } = record;
+    const type = filesystemOf(record);
+    if (source !== null) return await this.#makeFrom(source, directory, record, signal);
+    const pool = (profile === null ? undefined : defaults.profiles[profile]?.imagePool) ?? defaults.imagePool;
+    if (pool === null) throw new Error('no pool is known for it');
     const image = store.newPlace(pool, datasetId, processes.newToken());
     await writeImageRecord(directory, image);
     await store.create(image, sizeBytes);
     await this.#whileServed(image, signal, async (device) => {
-      await makeFilesystem(device, filesystem, { clock, signal });
-      await prepareRoot(device, filesystem);
+      await makeFilesystem(device, type, { clock, signal });
+      await prepareRoot(device, type);
     });
   }
 
-  /** The same from a snapshot's directory. */
-  async makeFrom(
-    source: string,
-    directory: string,
-    { datasetId, sizeBytes, filesystem }: VolumeRecord & { readonly filesystem: FilesystemType },
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { store, processes, clock } = this.#parts;
-    const from = await this.#imageOf(source, `the snapshot for volume ${datasetId}`);
-    const image = store.newPlace(from.pool, datasetId, processes.newToken());
-    await writeImageRecord(directory, image);
-    if (from.snapshot === undefined || !(await store.clone({ ...from, snapshot: from.snapshot }, image))) {
-      throw lost(`the snapshot for volume ${datasetId}`, `${from.pool}/${from.image}`);
-    }
-    await store.grow(image, sizeBytes);
-    // XFS keeps its UUID, and grows when it is mounted.
-    if (filesystem === 'ext4') {
-      await this.#whileServed(image, signal, async (device) => {
-        await renewExt4(device, { clock, signal });
-        await dropLostAndFound(device);
-      });
-    }
-  }
-
-  /** Starts what serves a volume and, once that is let, mounts it. */
-  async starter({
-    directory,
-    record,
-  }: ImageVolume): Promise<(mountPoint: string, signal: AbortSignal) => Promise<StartedProcess>> {
+  /** What serves an image mounts it once that is let. */
+  async server({ directory, record }: PooledVolume): Promise<StartServer> {
     const { servers, kernel, clock } = this.#parts;
     const { datasetId } = record;
     const type = filesystemOf(record);
-    const image = await this.#imageOf(directory, `volume ${datasetId}`);
+    const image = await imageOf(directory, `volume ${datasetId}`);
     return async (mountPoint, signal) => {
       const server = await servers.start(image, mountPoint, signal);
       const complete = async (): Promise<void> => {
@@ -127,9 +103,9 @@ export class ImageVolumes {
   }
 
   /** Makes image and filesystem larger. The caller writes the record. */
-  async grow({ directory, record, place }: ImageVolume, sizeBytes: number, signal: AbortSignal): Promise<void> {
+  async grow({ directory, record, place }: PooledVolume, sizeBytes: number, signal: AbortSignal): Promise<void> {
     const { servers, store, clock } = this.#parts;
-    const image = await this.#imageOf(directory, `volume ${record.datasetId}`);
+    const image = await imageOf(directory, `volume ${record.datasetId}`);
     const surroundings = { clock, signal };
     const type = filesystemOf(record);
     const server = await this.#serverAt(place);
@@ -155,9 +131,9 @@ export class ImageVolumes {
   }
 
   /** Takes a snapshot into the directory of a new one; tells when that was. A mounted volume is frozen meanwhile, for milliseconds. */
-  async takeSnapshot({ directory, record, place }: ImageVolume, to: string, signal: AbortSignal): Promise<number> {
+  async takeSnapshot({ directory, record, place }: PooledVolume, to: string, signal: AbortSignal): Promise<number> {
     const { servers, kernel, clock, processes } = this.#parts;
-    const image = await this.#imageOf(directory, `volume ${record.datasetId}`);
+    const image = await imageOf(directory, `volume ${record.datasetId}`);
     const snapshot = `flocker-${processes.newToken()}`;
     await writeImageRecord(to, { ...image, snapshot });
     const take = async (process: FuseProcess, until: AbortSignal): Promise<number> => {
@@ -210,6 +186,29 @@ export class ImageVolumes {
     }
   }
 
+  async #makeFrom(source: Source, directory: string, record: VolumeRecord, signal: AbortSignal): Promise<void> {
+    const { store, processes, defaults, clock } = this.#parts;
+    const what = `the snapshot that volume ${record.datasetId} is made from`;
+    const from = await imageOf(source.directory, what);
+    const wanted = record.profile === null ? undefined : defaults.profiles[record.profile]?.imagePool;
+    if (wanted !== undefined && wanted !== from.pool) {
+      const text = `volume ${record.datasetId} asks for the profile "${record.profile}", whose images are in pool ${wanted}, and the snapshot it is made from is in ${from.pool}; leave the profile out, or take another`;
+      throw new BackendError('no_such_profile', text);
+    }
+    const image = store.newPlace(from.pool, record.datasetId, processes.newToken());
+    await writeImageRecord(directory, image);
+    if (from.snapshot === undefined || !(await store.clone({ ...from, snapshot: from.snapshot }, image))) {
+      throw lost(what, `${from.pool}/${from.image}`);
+    }
+    await store.grow(image, record.sizeBytes);
+    // XFS keeps its UUID, and grows when it is mounted.
+    if (filesystemOf(record) === 'xfs') return;
+    await this.#whileServed(image, signal, async (device) => {
+      await renewExt4(device, { clock, signal });
+      await dropLostAndFound(device);
+    });
+  }
+
   async #whileServed(
     image: ImagePlace,
     signal: AbortSignal,
@@ -239,12 +238,6 @@ export class ImageVolumes {
     return (await processes.at(mountPoint))[0];
   }
 
-  async #imageOf(directory: string, what: string): Promise<ImageRecord> {
-    const image = await readImageRecord(directory);
-    if (image === undefined) throw lost(what, imageRecordPath(directory));
-    return image;
-  }
-
   /** What serves an image that is not mounted is found by a name of its own. */
   #unmounted({ image }: ImagePlace): MountPlace {
     return { what: image, mountPoint: join(this.#parts.notesDirectory, image) };
@@ -253,6 +246,12 @@ export class ImageVolumes {
   #guarded(datasetId: DatasetId): { readonly datasetId: DatasetId; readonly directory: string } {
     return { datasetId, directory: join(this.#parts.notesDirectory, `${datasetId}.frozen`) };
   }
+}
+
+async function imageOf(directory: string, what: string): Promise<ImageRecord> {
+  const image = await readImageRecord(directory);
+  if (image === undefined) throw lost(what, imageRecordPath(directory));
+  return image;
 }
 
 async function loopAt(mountPoint: string): Promise<number> {
@@ -272,6 +271,6 @@ async function syncDevice(path: string): Promise<void> {
 }
 
 function lost(what: string, where: string): BackendError {
-  const text = `${what} is not mounted: ${where} is missing; restore it from a copy (an empty one is never put in its place)`;
+  const text = `${what} cannot be used: ${where} is missing; restore it from a copy (an empty one is never put in its place)`;
   return new BackendError('volume_lost', text);
 }

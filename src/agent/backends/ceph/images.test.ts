@@ -26,6 +26,7 @@ afterAll(async () => {
 const PROFILES = {
   files: {},
   database: { image_pool: CephCluster.imagePool, filesystem: 'xfs' },
+  archive: { data_pool: 'cephfs.cfs.data' },
   small: { image_pool: CephCluster.imagePool },
 };
 
@@ -101,6 +102,13 @@ describe.skipIf(skip !== null)(`images among directories, by profile${skip ?? ''
     expect((await readFile(path(copy, 'bytes'))).equals(bytes)).toBe(true);
     const { blocks, bsize } = await statfs(path(copy));
     expect(blocks * bsize).toBeGreaterThan(320 * MIB);
+    const other = newDatasetId(randomUUID);
+    const asDirectory = { 'clusterhq:flocker:profile': 'archive' };
+    const mixed = a.create(
+      { datasetId: other, sizeBytes: null, metadata: asDirectory, source: snapshotId },
+      world.signal,
+    );
+    expect(await expectCode(mixed, 'no_such_profile', other)).toContain('is of an image');
     await a.grow?.(database, 600 * MIB, world.signal);
     const grown = await statfs(path(database));
     expect(grown.blocks * grown.bsize).toBeGreaterThan(500 * MIB);
