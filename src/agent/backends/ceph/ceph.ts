@@ -206,8 +206,11 @@ class CephBackend implements Backend {
   }
 
   async seize(datasetId: DatasetId, from: readonly string[], signal: AbortSignal): Promise<void> {
-    // What such a node has in use holds up who looks at its directory, for as long as the metadata server waits for that node.
-    for (const instance of from) if (await this.#parts.fence.isUsedBy(datasetId, instance)) await this.fence(instance);
+    await this.#steps.explain('take over', datasetId, signal, async () => {
+      // What such a node has in use holds up who looks at its directory, for as long as the metadata server waits for that node.
+      for (const instance of from)
+        if (await this.#parts.fence.isUsedBy(datasetId, instance)) await this.fence(instance);
+    });
     await this.#steps.seize(datasetId, from, signal, async (directory, move) => {
       const instance = basename(dirname(directory));
       await this.fence(instance);

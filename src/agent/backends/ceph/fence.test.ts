@@ -59,7 +59,7 @@ describe.skipIf(skip !== null).each(Object.entries(KINDS))(
       const problems: unknown[] = [];
       for (const instance of ['a', 'b']) problems.push(...(await world.teardown(instance)));
       expect([...problems, ...(await world.close())]).toEqual([]);
-    });
+    }, TIMEOUT_MS);
 
     /** Runs steps of node a behind its link, to the end. */
     const agentOfA = async (body: string): Promise<string> => {

@@ -66,7 +66,10 @@ export class Fence {
       const clients = await this.#register.of(instance);
       if (!(await this.clients([...clients.values()].map(({ address }) => address)))) return;
     }
-    throw new Error(`node ${instance} starts clients as fast as they are cut off: stop its agent`);
+    // The storage daemons keep the entry that they have.
+    throw new Error(
+      `node ${instance} starts clients as fast as they are cut off, or Ceph had cut one off before, for an hour: stop its agent; once it is off for good, "ceph osd blocklist rm" what "ceph osd blocklist ls" shows of it`,
+    );
   }
 
   #lasts(until: string | undefined): boolean {

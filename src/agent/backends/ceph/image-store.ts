@@ -67,14 +67,17 @@ export class ImageStore {
     await this.#in(pool, (images) => withImage(images, image, (opened) => opened.grow(sizeBytes)));
   }
 
-  /** Removes a snapshot, or an image: one that snapshots need goes with the last of them. Fine when there is none. */
+  /** Removes a snapshot, or an image: one that snapshots need goes with the last of them. Fine when there is none, or no such pool. */
   async remove({ pool, image, snapshot }: ImageRecord): Promise<void> {
-    await this.#in(pool, async (images) => {
+    const work = async (images: Images): Promise<void> => {
       const gone = goneName(image);
       if (snapshot !== undefined) {
         for (const name of [image, gone]) await withImage(images, name, (opened) => opened.removeSnapshot(snapshot));
       } else await images.rename(image, gone);
       await removeIfUnused(images, gone);
+    };
+    await this.#in(pool, work).catch((error: unknown) => {
+      if (errorCode(error) !== 'ENOENT') throw error;
     });
   }
 

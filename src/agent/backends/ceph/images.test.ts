@@ -39,13 +39,13 @@ describe.skipIf(skip !== null)(`images among directories, by profile${skip ?? ''
       must(cluster).place(directory),
     );
     a = await world.node('a');
-  });
+  }, TIMEOUT_MS);
 
   afterEach(async () => {
     const problems: unknown[] = [];
     for (const instance of ['a', 'b']) problems.push(...(await world.teardown(instance)));
     expect([...problems, ...(await world.close())]).toEqual([]);
-  });
+  }, TIMEOUT_MS);
 
   const mounted = async (
     profile: keyof typeof PROFILES,
