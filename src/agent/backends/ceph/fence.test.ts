@@ -53,7 +53,7 @@ describe.skipIf(skip !== null).each(Object.entries(KINDS))(
       await backend.create({ datasetId: '${id}', sizeBytes: 64 * 2 ** 20, metadata: {} }, signal);
       await backend.attach('${id}', signal);
       await backend.mount('${id}', signal);`);
-    });
+    }, TIMEOUT_MS);
 
     afterEach(async () => {
       const problems: unknown[] = [];
