@@ -8,6 +8,16 @@ export type NodeState = Static<typeof NodeState>;
 export const NodeByEra = Type.Object({ uuid: Type.String() });
 export type NodeByEra = Static<typeof NodeByEra>;
 
+/** An agent of Mesos that runs on the machine of a node, or did. */
+const MesosAgentView = Type.Object({
+  id: Type.String(),
+  hostname: Type.String(),
+  also_fits: Type.Optional(
+    Type.Array(Type.String(), { description: 'Other nodes that it fits: then it counts for none' }),
+  ),
+});
+export type MesosAgentView = Static<typeof MesosAgentView>;
+
 /** An addition: what the control service knows of a node. Times are ISO 8601 in UTC. */
 export const NodeInspection = Type.Object({
   uuid: Type.String(),
@@ -21,6 +31,9 @@ export const NodeInspection = Type.Object({
   profiles: Type.Array(Type.String()),
   declared_dead: Type.Optional(
     Type.String({ description: 'When it was declared dead; absent when it was not, or has come back since' }),
+  ),
+  mesos_agents: Type.Optional(
+    Type.Array(MesosAgentView, { description: 'Present where the control service listens to a Mesos master' }),
   ),
 });
 export type NodeInspection = Static<typeof NodeInspection>;

@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { serveAgents } from '../control/agent-server.ts';
 import { ControlService } from '../control/control-service.ts';
+import { MasterWatch } from '../control/mesos/master-watch.ts';
+import { connectMesosMaster } from '../control/mesos/mesos-master.ts';
 import { serveRest } from '../control/rest/rest-server.ts';
 import { openLevelStore } from '../control/store/level/open-level-store.ts';
 import type { Store } from '../control/store/store.ts';
@@ -14,6 +16,7 @@ import { installedPaths } from '../tls/file-names.ts';
 import type { Daemon, DaemonWorld } from './daemon.ts';
 import type { Endpoint } from './endpoint.ts';
 import { type EtcdOptions, readEtcdOptions } from './etcd-options.ts';
+import { type MesosOptions, readMesosOptions } from './mesos-options.ts';
 
 /** Options of `flocker control`, with the original's meanings (contract 6.3). */
 export interface ControlOptions {
@@ -25,6 +28,8 @@ export interface ControlOptions {
   readonly acceptLoss: boolean;
   /** Nodes that were silent for so long are declared dead where their storage cuts them off, milliseconds; never when undefined. */
   readonly fenceAfterMs: number | undefined;
+  /** Undefined: no Mesos master is listened to. */
+  readonly mesos: MesosOptions | undefined;
   /** Undefined: in a directory of the data path. */
   readonly etcd: EtcdOptions | undefined;
 }
@@ -34,20 +39,33 @@ const ORIGINAL_CONFIGURATION = 'current_configuration.json';
 
 /** Builds and starts a control service. */
 export async function startControl(options: ControlOptions, world: DaemonWorld): Promise<Daemon> {
-  const { clock, logger, newUuid, fatal } = world;
+  const { clock, random, logger, newUuid, fatal } = world;
+  const mesos = options.mesos === undefined ? undefined : await readMesosOptions(options.mesos);
   const tls = await loadCredentials(installedPaths(options.certificatesDirectory, 'control-service'), clock);
   const store =
     options.etcd === undefined ? await openLocal(options, world) : await openShared(options, options.etcd, world);
   const service = new ControlService({
     ...{ store, entries: store.entries(), clock, newUuid, logger, onFatal: fatal },
     ...(options.fenceAfterMs === undefined ? {} : { fenceAfterMs: options.fenceAfterMs }),
+    ...(options.mesos === undefined ? {} : { mesosFence: options.mesos.fence }),
   });
   const shared = { service, tls, clock, logger, mostConnections: await connectionsEach() };
   const agents = await serveAgents({ ...shared, ...options.agents });
   const rest = await serveRest({ ...shared, ...options.rest, ...(await builtDashboard(logger)) });
   logger.info({ cluster: store.clusterId, restPort: rest.port, agentPort: agents.port }, 'control service listens');
+  const watch =
+    mesos === undefined || service.mesos === undefined
+      ? undefined
+      : new MasterWatch({
+          master: connectMesosMaster({ ...mesos, clock }),
+          listener: service.mesos,
+          clock,
+          random,
+          logger,
+        });
   return {
     close: async () => {
+      await watch?.close();
       await Promise.all([rest.close(), agents.close()]);
       await service.close();
     },

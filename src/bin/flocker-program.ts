@@ -9,6 +9,7 @@ import { runDaemon } from './daemon.ts';
 import { doctorEnvironment } from './doctor-environment.ts';
 import { type Endpoint, parseEndpoint } from './endpoint.ts';
 import { type EtcdFlags, etcdOptions, withEtcdFlags } from './etcd-options.ts';
+import { type MesosFlags, mesosOptions, withMesosFlags } from './mesos-options.ts';
 import { providerCommand } from './provider-command.ts';
 import { runCommand } from './run-command.ts';
 import { storeCommand } from './store-command.ts';
@@ -24,7 +25,7 @@ export function flockerProgram(): Command {
     .version(version)
     .showHelpAfterError();
 
-  withEtcdFlags(program.command('control'))
+  withMesosFlags(withEtcdFlags(program.command('control')))
     .description('Run the control service: REST API for users, orders for node agents.')
     .option('-d, --data-path <directory>', 'where the configuration is kept', '/var/lib/flocker')
     .option('-p, --port <endpoint>', 'of the REST API: 4523, tcp:4523 or tcp:4523:interface=ADDRESS', 'tcp:4523')
@@ -56,6 +57,7 @@ export function flockerProgram(): Command {
             agents: endpoint(options.agentPort),
             acceptLoss: options.acceptLoss,
             fenceAfterMs: options.fenceAfter === undefined ? undefined : 1000 * options.fenceAfter,
+            mesos: mesosOptions(options),
             etcd: etcdOptions(options),
           },
           world,
@@ -92,6 +94,10 @@ export function flockerProgram(): Command {
       ]),
     )
     .option('--controls <count>', 'how many control services (with etcd; default: as it was made, or 1)', wholeNumber)
+    .option(
+      '--no-story',
+      'do not show first, on a new cluster with ceph, that a task keeps its data when its node is lost',
+    )
     .action(async (options: UpFlags) => {
       const { runUp } = await import('./up.ts');
       process.exitCode = await runUp({
@@ -101,6 +107,7 @@ export function flockerProgram(): Command {
         poolPerNode: options.poolPerNode ?? false,
         store: options.store,
         controls: options.controls,
+        story: options.story,
       });
     });
 
@@ -120,9 +127,10 @@ interface UpFlags {
   readonly poolPerNode?: true;
   readonly store?: ClusterStore;
   readonly controls?: number;
+  readonly story: boolean;
 }
 
-interface ControlFlags extends EtcdFlags {
+interface ControlFlags extends EtcdFlags, MesosFlags {
   readonly dataPath: string;
   readonly port: string;
   readonly agentPort: string;

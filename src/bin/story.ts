@@ -4,7 +4,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type StoryStep, type StoryTeller, tellStory, whereThingsAre } from '../cli/story.ts';
+import { tellMove } from '../cli/story/story.ts';
+import { StoryTeller } from '../cli/story/teller.ts';
+import { Visits } from '../cli/story/visits.ts';
+import { whereThingsAre } from '../cli/story/where.ts';
 import { type RunningCluster, startCluster } from '../cli/up/start-cluster.ts';
 import { systemClock } from '../kit/clock.ts';
 import { errorText } from '../kit/coded-error.ts';
@@ -33,32 +36,28 @@ async function main(once: boolean, json: boolean): Promise<number> {
   if (!isRoot)
     say('Without root: the directory backend instead of filesystems of their own, tasks in a user namespace.\n');
   const directory = await mkdtemp(join(tmpdir(), 'flocker-'));
-  const steps: StoryStep[] = [];
+  const teller = new StoryTeller(systemClock, say);
+  const { signal } = interrupted;
   let cluster: RunningCluster | undefined;
   let status = 0;
   try {
-    await tellStory({
-      clock: systemClock,
-      teller: teller(say, steps),
-      flocker: flockerCommand,
-      signal: interrupted.signal,
-      start: () =>
-        startCluster({
-          directory,
-          nodes: 2,
-          backend: undefined,
-          isRoot,
-          clock: systemClock,
-          random: Math.random,
-          newUuid: randomUUID,
-          randomBytes: (count) => randomBytes(count),
-          flocker: flockerCommand,
-        }),
-      onCluster: (started) => {
-        cluster = started;
-      },
+    cluster = await teller.step('cluster', 'Start a control service and two nodes', async () => {
+      const value = await startCluster({
+        directory,
+        nodes: 2,
+        backend: undefined,
+        isRoot,
+        clock: systemClock,
+        random: Math.random,
+        newUuid: randomUUID,
+        randomBytes: (count) => randomBytes(count),
+        flocker: flockerCommand,
+      });
+      return { value, detail: value.json.control.url };
     });
-    if (json) process.stdout.write(`${JSON.stringify({ ok: true, steps })}\n`);
+    const { clusterJsonPath } = cluster;
+    await tellMove(teller, new Visits({ clock: systemClock, flocker: flockerCommand, clusterJsonPath, signal }));
+    if (json) process.stdout.write(`${JSON.stringify({ ok: true, steps: teller.steps })}\n`);
     if (cluster !== undefined && !once) {
       say(`\nThe task kept its data. The cluster goes on:\n\n${whereThingsAre(cluster)}\n`);
       say(tryIt(cluster));
@@ -69,7 +68,7 @@ async function main(once: boolean, json: boolean): Promise<number> {
   } catch (error) {
     // What was cut off says only that; the reason is what a person did.
     const why = errorText(interrupted.signal.aborted ? interrupted.signal.reason : error);
-    if (json) process.stdout.write(`${JSON.stringify({ ok: false, error: why, steps })}\n`);
+    if (json) process.stdout.write(`${JSON.stringify({ ok: false, error: why, steps: teller.steps })}\n`);
     process.stderr.write(interrupted.signal.aborted ? `\n${why}\n` : `\nThis did not work: ${why}\n`);
     if (cluster !== undefined && !once) process.stderr.write(`The logs are in ${cluster.logsPath}\n`);
     status = interrupted.signal.aborted ? 130 : 1;
@@ -90,14 +89,4 @@ function tryIt(cluster: RunningCluster): string {
     '',
     'Ctrl-C stops the cluster and takes everything away.',
   ].join('\n');
-}
-
-function teller(say: (text: string) => void, steps: StoryStep[]): StoryTeller {
-  return {
-    began: (title) => say(`• ${title} …`),
-    ended: (step, detail) => {
-      steps.push(step);
-      say(`  ${String(step.ms).padStart(7)} ms  ${detail}`);
-    },
-  };
 }

@@ -6,7 +6,14 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import { AGENT_CHANNEL_PATH, LONGEST_MESSAGE_BYTES } from '../api/agent-channel.ts';
 import { frameBytes } from '../kit/frame-text.ts';
 import { type NodeId, parseNodeId } from '../kit/ids.ts';
-import { admitOnly, limitConnections, mutualTls, peerName, type TlsMaterial } from '../kit/tls-guard.ts';
+import {
+  admitOnly,
+  connectionBreaker,
+  limitConnections,
+  mutualTls,
+  peerName,
+  type TlsMaterial,
+} from '../kit/tls-guard.ts';
 import { AgentConnection, type AgentConnectionOptions, type AgentPeer } from './agent-connection.ts';
 import type { Listener } from './rest/rest-server.ts';
 
@@ -32,6 +39,7 @@ export async function serveAgents(options: AgentServerOptions): Promise<Listener
     response.end(JSON.stringify({ description: 'This port is for node agents. The REST API is on another one.' }));
   });
   admitOnly(server, 'node-', logger);
+  const breakAll = connectionBreaker(server);
   if (options.mostConnections !== undefined) limitConnections(server, options.mostConnections, logger);
   const sockets = new WebSocketServer({ noServer: true, maxPayload: LONGEST_MESSAGE_BYTES, perMessageDeflate: false });
   const connections = new Map<NodeId, AgentConnection>();
@@ -69,7 +77,7 @@ export async function serveAgents(options: AgentServerOptions): Promise<Listener
         server.close(() => resolve());
       });
       for (const webSocket of sockets.clients) webSocket.terminate();
-      server.closeAllConnections();
+      breakAll();
       await closed;
     },
   };

@@ -32,7 +32,10 @@ import type { DeploymentView } from './deployment.ts';
 import { DurableDeployment } from './durable-deployment.ts';
 import { EventHub } from './event-hub.ts';
 import { FencePolicy } from './fence-policy.ts';
+import type { FenceWatch } from './fence-watch.ts';
 import { LeaseClock } from './lease-clock.ts';
+import type { MesosFence } from './mesos/fence-steps.ts';
+import { MesosFencing } from './mesos/mesos-fencing.ts';
 import { settleCopies } from './settle-copies.ts';
 import { SnapshotService } from './snapshot-service.ts';
 import { StorageAnnouncements } from './storage-announcements.ts';
@@ -51,9 +54,14 @@ export interface ControlServiceOptions {
   readonly logger: Logger;
   /** Nodes that were silent for so long are declared dead where their storage cuts them off, milliseconds; never unless given. */
   readonly fenceAfterMs?: number;
+  /** At what word of a Mesos master they are; without it no master is listened to. */
+  readonly mesosFence?: MesosFence;
   /** Called when the store fails: what is in memory can no longer be made durable, so the process has to end. */
   readonly onFatal: (error: unknown) => void;
 }
+
+/** Whose word a declaration of a node as dead follows. */
+type DeclaredBy = 'operator' | 'silence' | 'mesos';
 
 /** Volumes of one node that the records do not know: more than a node can have are invented. */
 const MOST_UNKNOWN = 200_000;
@@ -66,6 +74,8 @@ export class ControlService {
   readonly events: EventHub;
   readonly snapshots: SnapshotService;
   readonly copies: CopyService;
+  /** Whom to tell what a Mesos master says; undefined unless it is to be listened to. */
+  readonly mesos: MesosFencing | undefined;
   readonly #durable: DurableDeployment;
   readonly #cluster = new Cluster();
   readonly #clock: Clock;
@@ -76,7 +86,8 @@ export class ControlService {
   readonly #datasets: DatasetAnnouncer;
   readonly #expiries = new Map<NodeId, () => void>();
   readonly #storage: StorageAnnouncements;
-  readonly #fencing: FencePolicy | undefined;
+  readonly #fencing: readonly FenceWatch[];
+  readonly #declarations = { operator: 0, silence: 0, mesos: 0 };
 
   constructor(options: ControlServiceOptions) {
     this.#clock = options.clock;
@@ -104,13 +115,17 @@ export class ControlService {
       ...{ durable: this.#durable, cluster: this.#cluster, sessions: this.#sessions },
       ...{ perform: (decide) => this.#perform(decide), publish: (id) => this.#datasets.publish(id) },
     });
-    this.#fencing =
-      options.fenceAfterMs === undefined
+    const { fenceAfterMs: afterMs, mesosFence: fence } = options;
+    const fencing = { deployment: this.deployment, cluster: this.#cluster, clock: this.#clock, logger: this.#logger };
+    const silence =
+      afterMs === undefined
         ? undefined
-        : new FencePolicy({
-            ...{ afterMs: options.fenceAfterMs, deployment: this.deployment, cluster: this.#cluster },
-            ...{ clock: options.clock, logger: options.logger, declare: (node) => this.declareDead(node) },
-          });
+        : new FencePolicy({ ...fencing, afterMs, declare: (node) => this.declareDead(node, 'silence') });
+    this.mesos =
+      fence === undefined
+        ? undefined
+        : new MesosFencing({ ...fencing, fence, declare: (node) => this.declareDead(node, 'mesos') });
+    this.#fencing = [silence, this.mesos].filter((one) => one !== undefined);
     const doubts = decideDoubt(this.deployment, options.clock.wallMs());
     if (doubts.length > 0) {
       options.logger.warn({ datasets: doubts.length }, 'the records are an old copy: where volumes are is in doubt');
@@ -123,7 +138,7 @@ export class ControlService {
       changes: settlePending(this.deployment, this.#cluster, waited),
     })).catch(() => undefined);
     this.#settleCopies([...this.deployment.copies.all()].map(({ datasetId }) => datasetId)).catch(() => undefined);
-    this.#fencing?.begin();
+    for (const watch of this.#fencing) watch.begin();
   }
 
   get deployment(): DeploymentView {
@@ -158,8 +173,13 @@ export class ControlService {
     return this.#perform(() => decideReleaseLease(this.deployment, id, this.#clock.wallMs()));
   }
 
-  /** An operator says that a node is dead. */
-  declareDead(uuid: string): Promise<Reply<NodeDeathView>> {
+  /** How many nodes were declared dead since the start, by whose word. */
+  get declarations(): Readonly<Record<DeclaredBy, number>> {
+    return this.#declarations;
+  }
+
+  /** An operator, or one of our own watches, says that a node is dead. */
+  declareDead(uuid: string, by: DeclaredBy = 'operator'): Promise<Reply<NodeDeathView>> {
     const world = { wallMs: this.#clock.wallMs(), newUuid: this.#newUuid };
     return this.#perform(() => {
       const decision = decideDeclareDead(this.deployment, this.#cluster, uuid, world);
@@ -170,7 +190,8 @@ export class ControlService {
         this.#cluster.expire(node);
         this.#expiries.get(node)?.();
         this.#expiries.delete(node);
-        this.#logger.warn({ node }, 'node was declared dead');
+        this.#declarations[by] += 1;
+        this.#logger.warn({ node, by }, 'node was declared dead');
       }
       return decision;
     });
@@ -201,7 +222,7 @@ export class ControlService {
     this.#expiries.delete(node.id);
     this.#sessions.set(node.id, session);
     this.#cluster.join(node);
-    this.#fencing?.joined(node.id);
+    for (const watch of this.#fencing) watch.joined(node.id);
     const known = this.#takeIn(session, hello.has);
     const settled = [
       ...(await this.#commit(() => this.#welcome(node, known))).snapshots,
@@ -288,7 +309,8 @@ export class ControlService {
     this.copies.left(session, node);
     const copied = this.deployment.copies.concerning(nodeId, node.pool).map(({ datasetId }) => datasetId);
     this.#settleCopies(copied).catch(() => undefined);
-    this.#fencing?.left(nodeId, Math.max(0, this.#clock.wallMs() - node.lastHeardMs));
+    const silentMs = Math.max(0, this.#clock.wallMs() - node.lastHeardMs);
+    for (const watch of this.#fencing) watch.left(nodeId, silentMs);
     // The wall clock may have jumped since the node was heard.
     const leftMs = node.lastHeardMs + STATE_LIFETIME_MS - this.#clock.wallMs();
     const delayMs = Math.max(0, Math.min(STATE_LIFETIME_MS, leftMs));
@@ -306,7 +328,7 @@ export class ControlService {
   /** Stops timers and closes the store once what is under way is durable. */
   async close(): Promise<void> {
     this.#leases.close();
-    this.#fencing?.close();
+    for (const watch of this.#fencing) watch.close();
     this.#storage.close();
     for (const cancel of this.#expiries.values()) cancel();
     await this.#durable.close();

@@ -1,6 +1,6 @@
 import type { DatasetState } from '../api/datasets.ts';
 import type { DatasetInspection, DatasetStatus, ProblemView } from '../api/inspection.ts';
-import type { NodeInspection, NodeState } from '../api/nodes.ts';
+import type { MesosAgentView, NodeInspection, NodeState } from '../api/nodes.ts';
 import type { Dataset } from '../model/dataset.ts';
 import type { Lease } from '../model/lease.ts';
 import type { NodeDeath } from '../model/node-death.ts';
@@ -9,6 +9,7 @@ import { needsAction } from '../model/volume-state.ts';
 import type { ClusterView, LiveNode } from './cluster.ts';
 import { configurationOf } from './decide-datasets.ts';
 import { type Explanation, explain, growthOf } from './explain.ts';
+import type { Match } from './mesos/match-agents.ts';
 
 /** A dataset's reported state (contract 1.5); undefined while no volume is known to exist. */
 export function stateOf(dataset: Dataset, cluster: ClusterView): DatasetState | undefined {
@@ -62,7 +63,8 @@ export function nodeState(node: LiveNode): NodeState {
   return { uuid: node.id, host: node.host };
 }
 
-export function nodeInspection(node: LiveNode, death?: NodeDeath): NodeInspection {
+/** Of a node; `agents` are those of Mesos on it, where a master is listened to. */
+export function nodeInspection(node: LiveNode, death?: NodeDeath, agents?: readonly Match[]): NodeInspection {
   return {
     uuid: node.id,
     host: node.host,
@@ -74,7 +76,12 @@ export function nodeInspection(node: LiveNode, death?: NodeDeath): NodeInspectio
     pool: node.pool,
     profiles: [...node.profiles],
     ...(death === undefined ? {} : { declared_dead: new Date(death.declaredAtMs).toISOString() }),
+    ...(agents === undefined ? {} : { mesos_agents: agents.map(mesosAgentView) }),
   };
+}
+
+function mesosAgentView({ agent: { id, hostname }, others }: Match): MesosAgentView {
+  return { id, hostname, ...(others.length === 0 ? {} : { also_fits: [...others] }) };
 }
 
 function statusOf(dataset: Dataset, cluster: ClusterView): DatasetStatus {

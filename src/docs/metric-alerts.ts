@@ -76,6 +76,26 @@ export const METRIC_NOTES: Readonly<Record<string, MetricNote>> = {
       'At 10,000 streams more are refused: somebody opens them and never closes them.',
     ),
   },
+  flocker_control_nodes_declared_dead_total: {
+    labels: ['by'],
+    alert: alert(
+      'FlockerNodeDeclaredDead',
+      'increase(flocker_control_nodes_declared_dead_total{by!="operator"}[10m]) > 0',
+      '0m',
+      'page',
+      'A node was declared dead without a person, and what it wrote since is lost: see docs/dead-nodes.md and the log.',
+    ),
+  },
+  flocker_control_mesos_agents: { alert: SHOWN },
+  flocker_control_mesos_unsubscribed_seconds: {
+    alert: alert(
+      'FlockerMesosAway',
+      'flocker_control_mesos_unsubscribed_seconds > 300',
+      '0m',
+      'ticket',
+      'The control service hears no Mesos master: nodes are not declared dead when their agents are gone. See its log.',
+    ),
+  },
   flocker_pool_size_bytes: { ...FIGURE, alert: SHOWN },
   flocker_pool_available_bytes: {
     ...FIGURE,

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { PeerCertificate, Server, TLSSocket } from 'node:tls';
 import type { Logger } from './logger.ts';
 
@@ -66,6 +67,21 @@ export function limitConnections(server: Server, most: number, logger: Logger): 
   server.on('drop', (peer?: { readonly remoteAddress?: string }) => {
     logger.warn({ peer: peer?.remoteAddress, most }, 'a connection was refused: there are too many');
   });
+}
+
+/**
+ * Returns what breaks all connections, also those that are not further than their handshake: else one that becomes a WebSocket after the
+ * server was closed keeps it from ending.
+ */
+export function connectionBreaker(server: Server): () => void {
+  const open = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+  });
+  return () => {
+    for (const socket of open) socket.destroy();
+  };
 }
 
 /** The common name in the peer's certificate. */

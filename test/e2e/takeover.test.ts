@@ -9,6 +9,7 @@ import { systemClock } from '../../src/kit/clock.ts';
 import { type DatasetId, type NodeId, newDatasetId, parseNodeId } from '../../src/kit/ids.ts';
 import { silentLogger } from '../../src/kit/logger.ts';
 import { etcdSkipReason, TestEtcd } from '../support/etcd.ts';
+import { MesosOperatorApi } from '../support/mesos-operator-api.ts';
 import { eventually } from './support/eventually.ts';
 import { type Program, start } from './support/program.ts';
 import { UpCluster } from './support/up.ts';
@@ -21,6 +22,7 @@ const soon = (ms = TIMEOUT_MS): AbortSignal => AbortSignal.timeout(ms);
 
 describe.skipIf(skip !== null)(`several control services${skip ?? ''}`, () => {
   let etcd: TestEtcd;
+  let mesos: MesosOperatorApi;
   let cluster: UpCluster;
   let ports: { readonly rest: string; readonly agents: string };
   let controls: Program[];
@@ -30,6 +32,7 @@ describe.skipIf(skip !== null)(`several control services${skip ?? ''}`, () => {
 
   beforeAll(async () => {
     etcd = await TestEtcd.start(3);
+    mesos = await MesosOperatorApi.start();
     cluster = await UpCluster.start('--backend', 'directory', '--nodes', '2');
     const { control } = await cluster.json();
     ports = { rest: new URL(control.url).port, agents: new URL(control.agents_url).port };
@@ -60,6 +63,7 @@ describe.skipIf(skip !== null)(`several control services${skip ?? ''}`, () => {
     for (const program of [...agents, ...controls]) program.kill('SIGTERM');
     for (const program of [...agents, ...controls]) await program.ended;
     await cluster.remove();
+    await mesos.close();
     await etcd.dispose();
   });
 
@@ -76,6 +80,7 @@ describe.skipIf(skip !== null)(`several control services${skip ?? ''}`, () => {
           join(cluster.directory, 'control'),
         ],
         ...['--port', `tcp:${ports.rest}:interface=${host}`, '--agent-port', `tcp:${ports.agents}:interface=${host}`],
+        ...['--mesos-master', mesos.url],
       ],
       cluster.scratch.env,
     );
@@ -132,6 +137,21 @@ describe.skipIf(skip !== null)(`several control services${skip ?? ''}`, () => {
   const clear = async (ids: readonly DatasetId[]): Promise<void> => {
     for (const id of ids) await client.deleteDataset(id, { kind: 'none' }, soon());
   };
+
+  it('listen to Mesos with the one that leads', async () => {
+    for (let round = 0; round < 2; round += 1) {
+      const index = await leader();
+      await controls[index]?.says('subscribed to the leading Mesos master');
+      await eventually(() => expect(mesos.subscribers).toBe(1), TIMEOUT_MS);
+      controls[index]?.kill('SIGTERM');
+      expect(await controls[index]?.ended).toMatchObject({ status: 0 });
+      controls[index] = startControl(HOSTS[index] ?? '');
+    }
+    // Nobody listened but those who led.
+    expect(mesos.calls).toEqual(['SUBSCRIBE', 'SUBSCRIBE']);
+    await leader();
+    await connected();
+  });
 
   it.each(['SIGKILL', 'SIGTERM'] as const)(
     'take over from one that ends by %s, with all that was acknowledged',

@@ -4,8 +4,8 @@ import type { AddressInfo } from 'node:net';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { connectMesosAgent, type ProviderStream } from '../../src/frontends/resource-provider/mesos-agent.ts';
-import { RecordIo } from '../../src/frontends/resource-provider/record-io.ts';
 import { systemClock } from '../../src/kit/clock.ts';
+import { RecordIo } from '../../src/mesos/record-io.ts';
 import { oddValue, tried } from './twisted.ts';
 
 const signal = new AbortController().signal;

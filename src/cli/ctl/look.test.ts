@@ -71,6 +71,22 @@ describe('nodes', () => {
   });
 });
 
+describe('nodes with agents of Mesos', () => {
+  it('says which they are, and where that is not known', async () => {
+    const nodes = (await bench.flocker.client.inspectNodes(soon())) ?? [];
+    const agent = { id: 'f2c8-S0', hostname: 'one.example.com' };
+    const seen = nodes.map((node) => ({
+      ...node,
+      mesos_agents: node.uuid === NODE_A ? [agent, { ...agent, id: 'f2c8-S1', also_fits: [NODE_B] }] : [],
+    }));
+    bench.faults = { inspectNodes: () => Promise.resolve(seen) };
+    const { stdout } = await bench.run('nodes');
+    expect(stdout).toMatch(/VERSION +MESOS AGENT/);
+    expect(stdout).toContain('one.example.com (f2c8-S0), one.example.com (f2c8-S1; fits bbbbbbbb too)');
+    expect(stdout).toMatch(/bbbbbbbb.*none known/);
+  });
+});
+
 describe('pools', () => {
   it('shows what is promised, and the profiles', async () => {
     const { stdout, exitCode } = await bench.run('pools');

@@ -34,6 +34,7 @@ export async function showNodes(session: Session, options: { readonly long?: tru
       : connected
         ? 'connected'
         : `away for ${agoText(last_heard, wallMs)}`;
+  const withMesos = nodes.some(({ mesos_agents: agents }) => agents !== undefined);
   const rows = nodes.map((node) => [
     { text: shortened(node.uuid, options.long === true) },
     { text: printable(node.host) },
@@ -43,7 +44,21 @@ export async function showNodes(session: Session, options: { readonly long?: tru
     { text: printable(shortened(node.pool, options.long === true)) },
     { text: printable(node.profiles.join(',')) },
     { text: printable(node.version) },
+    ...(withMesos ? [{ text: printable(mesosAgents(node, options.long === true)) }] : []),
   ]);
   const header = ['SERVER', 'ADDRESS', 'AGENT', 'VOLUMES', 'BACKEND', 'POOL', 'PROFILES', 'VERSION'];
-  writeTable(session, header, rows, 6);
+  writeTable(session, [...header, ...(withMesos ? ['MESOS AGENT'] : [])], rows, 6);
+}
+
+/** Which agents of Mesos are on a node, so that it is seen in time when none is, or when nobody knows whose one is. */
+function mesosAgents({ mesos_agents: agents }: NodeInspection, long: boolean): string {
+  if (agents === undefined) return '';
+  if (agents.length === 0) return 'none known';
+  return agents
+    .map(({ id, hostname, also_fits: others = [] }) =>
+      others.length === 0
+        ? `${hostname} (${id})`
+        : `${hostname} (${id}; fits ${others.map((other) => shortened(other, long)).join(', ')} too)`,
+    )
+    .join(', ');
 }

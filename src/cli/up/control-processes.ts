@@ -7,6 +7,8 @@ import { controlHosts } from './prepare-cluster.ts';
 import type { ClusterSettings } from './settings.ts';
 
 const LEAD_TIMEOUT_MS = 60_000;
+/** With a backend that cuts nodes off. The shortest that there is: whoever tries it waits for it. */
+export const FENCE_AFTER_SECONDS = 10;
 
 /** Makes a daemon that is started again when it ends. */
 export type MakeDaemon = (
@@ -69,10 +71,11 @@ export class ControlProcesses {
 
   #arguments(host: string, store: readonly string[]): string[] {
     const endpoint = (port: number): string => `tcp:${port}:interface=${host}`;
-    const { restPort, agentsPort } = this.#settings;
+    const { restPort, agentsPort, backend } = this.#settings;
     return [
       ...['control', ...store, '--certificates-directory', this.#layout.controlCertificates],
       ...['--port', endpoint(restPort), '--agent-port', endpoint(agentsPort)],
+      ...(backend === 'ceph' ? ['--fence-after', String(FENCE_AFTER_SECONDS)] : []),
     ];
   }
 }

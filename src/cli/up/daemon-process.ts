@@ -27,8 +27,8 @@ export class DaemonProcess {
   readonly #options: DaemonProcessOptions;
   #child: ChildProcess | undefined;
   #log: FileHandle | undefined;
-  #started = false;
-  #stopping = false;
+  /** Whether it is to run: then it is started again when it ends. */
+  #wanted = false;
   #attempt = 0;
   #cancelRestart: () => void = () => undefined;
 
@@ -44,7 +44,7 @@ export class DaemonProcess {
   /** Starts it and resolves when it says that it is ready. Rejects, with its log's name, when it ends before that. */
   async start(): Promise<void> {
     const { name, logPath } = this.#options;
-    this.#log = await open(logPath, 'a', 0o600);
+    this.#log ??= await open(logPath, 'a', 0o600);
     const child = this.#spawn();
     const end = await new Promise<string | undefined>((resolve, reject) => {
       child.once('message', () => resolve(undefined));
@@ -52,7 +52,7 @@ export class DaemonProcess {
       child.once('exit', (code, signal) => resolve(signal ?? `exit status ${code}`));
     });
     if (end !== undefined) throw new Error(`${name} did not start (${end}): ${await lastWords(logPath)}`);
-    this.#started = true;
+    this.#wanted = true;
   }
 
   /**
@@ -60,14 +60,25 @@ export class DaemonProcess {
    * `onReady` is called whenever a process of it says that it is ready.
    */
   async launch(): Promise<void> {
-    this.#log = await open(this.#options.logPath, 'a', 0o600);
-    this.#started = true;
+    this.#log ??= await open(this.#options.logPath, 'a', 0o600);
+    this.#wanted = true;
     this.#spawn();
+  }
+
+  /** Kills it and leaves it dead until it is started or launched again, or stopped. */
+  async halt(): Promise<void> {
+    await this.#end('SIGKILL');
   }
 
   /** Asks it to stop and waits until it did; kills it when it takes too long. */
   async stop(by: NodeJS.Signals = 'SIGTERM'): Promise<void> {
-    this.#stopping = true;
+    await this.#end(by);
+    await this.#log?.close();
+    this.#log = undefined;
+  }
+
+  async #end(by: NodeJS.Signals): Promise<void> {
+    this.#wanted = false;
     this.#cancelRestart();
     const child = this.#child;
     if (child !== undefined && child.exitCode === null && child.signalCode === null) {
@@ -79,8 +90,6 @@ export class DaemonProcess {
       await ended;
       cancelKill();
     }
-    await this.#log?.close();
-    this.#log = undefined;
   }
 
   #spawn(): ChildProcess {
@@ -94,7 +103,7 @@ export class DaemonProcess {
     this.#child = child;
     child.once('message', () => this.#options.onReady?.());
     child.on('exit', () => {
-      if (!this.#started || this.#stopping) return;
+      if (!this.#wanted) return;
       if (clock.monotonicMs() - startedMs > LIVED_MS) this.#attempt = 0;
       const delayMs = this.#attempt === 0 ? 0 : backoffMs(RESTART, this.#attempt - 1, random);
       this.#attempt += 1;

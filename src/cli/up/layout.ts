@@ -12,6 +12,10 @@ export interface ClusterLayout {
   readonly controlData: string;
   /** Data of the members of etcd, when it is the store. */
   readonly etcd: string;
+  /** Data, keys and logs of the daemons of Ceph, when the nodes have their volumes there. */
+  readonly ceph: string;
+  /** Where the nodes mount their pool on Ceph, each in a directory of its own. Short, as there are sockets below it. */
+  readonly cephMounts: string;
   readonly logs: string;
   /** The storage that all nodes share. */
   readonly volumes: string;
@@ -36,6 +40,8 @@ interface NodeLayout {
   readonly disks: string;
   /** Where a pool that is not a directory is mounted. */
   readonly poolMount: string;
+  /** Key of the node for Ceph. */
+  readonly cephKeyring: string;
   readonly log: string;
 }
 
@@ -49,6 +55,8 @@ export function clusterLayout(directory: string): ClusterLayout {
     controlCertificates: join(directory, 'control'),
     controlData: join(directory, 'control', 'data'),
     etcd: join(directory, 'etcd'),
+    ceph: join(directory, 'ceph'),
+    cephMounts: join(directory, 'fs'),
     logs: join(directory, 'logs'),
     volumes: join(directory, 'volumes'),
     node: (number) => {
@@ -65,6 +73,7 @@ export function clusterLayout(directory: string): ClusterLayout {
         provider: join(node, 'provider'),
         disks: join(node, 'disks'),
         poolMount: join(node, 'pool'),
+        cephKeyring: join(node, 'ceph.keyring'),
         log: join(directory, 'logs', `node${number}.log`),
       };
     },

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { Clock } from '../../kit/clock.ts';
 import type { NewUuid } from '../../kit/ids.ts';
+import { cephSection } from './ceph/node-access.ts';
 import type { ClusterBackend, ClusterStore } from './cluster-backend.ts';
 import { type ClusterLayout, clusterLayout } from './layout.ts';
 import { ClusterError, type ClusterSettings, freePorts, portIsFree, readSettings, writeSettings } from './settings.ts';
@@ -36,12 +37,14 @@ const MOST_CONTROLS = 5;
 const POOL_FILE_SIZE = '100GiB';
 /** Longest path of a unix socket on Linux, without the closing NUL (unix(7)). */
 const LONGEST_SOCKET_PATH = 107;
+const UUID_LENGTH = 36;
+const FUSE_TOKEN_LENGTH = 16;
 
 /** Makes what a cluster needs before its daemons start, or adds what a larger one needs. Existing files are kept. */
 export async function prepareCluster(
   wish: ClusterWish,
   sources: ClusterSources,
-): Promise<{ layout: ClusterLayout; settings: ClusterSettings }> {
+): Promise<{ layout: ClusterLayout; settings: ClusterSettings; isNew: boolean }> {
   const layout = clusterLayout(wish.directory);
   const before = await readSettings(layout.settings);
   const count = nodeCount(wish, before);
@@ -63,7 +66,7 @@ export async function prepareCluster(
     throw new ClusterError('bad_cluster', '--pool-per-node goes with --backend btrfs only.');
   }
   const controls = controlCount(wish, before);
-  const longest = layout.node(MOST_NODES).isolator;
+  const longest = backend === 'ceph' ? cephSocket(layout) : layout.node(MOST_NODES).isolator;
   if (Buffer.byteLength(longest) > LONGEST_SOCKET_PATH) {
     throw new ClusterError(
       'bad_cluster',
@@ -88,13 +91,14 @@ export async function prepareCluster(
     backend,
     ...(poolPerNode ? { poolPerNode } : {}),
     ...(await etcdPorts(wish, before)),
+    ...(await cephPorts(backend, before)),
     ...(controls === 1 ? {} : { controls }),
     ...(await choosePorts(before)),
     nodes,
   };
   for (const [index] of nodes.entries()) await writeAgentYml(layout, index + 1, settings);
   await writeSettings(layout.settings, settings);
-  return { layout, settings };
+  return { layout, settings, isNew: before === undefined };
 }
 
 function nodeCount(wish: ClusterWish, before: ClusterSettings | undefined): number {
@@ -137,6 +141,21 @@ async function etcdPorts(
   const ports = await freePorts(2 * members);
   const etcd = ports.slice(0, members).map((client, index) => ({ client, peer: ports[members + index] ?? 0 }));
   return { etcd };
+}
+
+async function cephPorts(
+  backend: ClusterBackend,
+  before: ClusterSettings | undefined,
+): Promise<Pick<ClusterSettings, 'ceph'>> {
+  if (before !== undefined) return before.ceph === undefined ? {} : { ceph: before.ceph };
+  if (backend !== 'ceph') return {};
+  const [v2 = 0, v1 = 0] = await freePorts(2);
+  return { ceph: { v2, v1 } };
+}
+
+/** A path as long as those of the sockets of `ceph-fuse`. */
+function cephSocket(layout: ClusterLayout): string {
+  return join(layout.cephMounts, 'run', '0'.repeat(UUID_LENGTH), `${'0'.repeat(FUSE_TOKEN_LENGTH)}.asok`);
 }
 
 /** Each control service has an address of its own on the loopback network, with the same ports. */
@@ -228,6 +247,7 @@ export function storageSection(
   number: number,
   { backend, poolPerNode = false }: Pick<ClusterSettings, 'backend' | 'poolPerNode'>,
 ): Readonly<Record<string, unknown>> {
+  if (backend === 'ceph') return cephSection(layout, number);
   if (backend !== 'btrfs') return { backend, root_path: layout.volumes };
   const poolFile = join(layout.volumes, poolPerNode ? `pool${number}.btrfs` : 'pool.btrfs');
   return { backend, pool_file: poolFile, pool_size: POOL_FILE_SIZE, pool_mount: layout.node(number).poolMount };

@@ -6,13 +6,20 @@ import { writeFileDurably } from '../../kit/atomic-file.ts';
 import { CodedError, errorCode } from '../../kit/coded-error.ts';
 
 const Settings = Type.Object({
-  backend: Type.Union([Type.Literal('loopback'), Type.Literal('directory'), Type.Literal('btrfs')]),
+  backend: Type.Union([
+    Type.Literal('loopback'),
+    Type.Literal('directory'),
+    Type.Literal('btrfs'),
+    Type.Literal('ceph'),
+  ]),
   /** Each node has a pool of its own. */
   poolPerNode: Type.Optional(Type.Boolean()),
   /** How many control services there are; one unless said. */
   controls: Type.Optional(Type.Integer()),
   /** Of the members of etcd, when it is the store. */
   etcd: Type.Optional(Type.Array(Type.Object({ client: Type.Integer(), peer: Type.Integer() }))),
+  /** Of Ceph's monitor, when the nodes have their volumes there. */
+  ceph: Type.Optional(Type.Object({ v2: Type.Integer(), v1: Type.Integer() })),
   restPort: Type.Integer(),
   agentsPort: Type.Integer(),
   nodes: Type.Array(Type.Object({ uuid: Type.String(), host: Type.String() })),

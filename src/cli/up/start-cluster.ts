@@ -10,9 +10,9 @@ import { writeFileDurably } from '../../kit/atomic-file.ts';
 import { errorText } from '../../kit/coded-error.ts';
 import { withDeadline } from '../../kit/deadline.ts';
 import type { ClusterBackend } from './cluster-backend.ts';
-import { ControlProcesses } from './control-processes.ts';
+import { ControlProcesses, FENCE_AFTER_SECONDS } from './control-processes.ts';
 import { DaemonProcess } from './daemon-process.ts';
-import { EtcdMembers } from './etcd-members.ts';
+import { Engines } from './engines.ts';
 import { type ClusterLayout, clusterLayout } from './layout.ts';
 import { awaitLeftovers, lockCluster } from './lock-cluster.ts';
 import { type ClusterSources, type ClusterWish, prepareCluster, storageSection } from './prepare-cluster.ts';
@@ -32,6 +32,8 @@ export interface ClusterJson {
   readonly controls?: readonly { readonly url: string; readonly pid: number | null }[];
   /** Members of etcd, when it is the store. */
   readonly etcd?: readonly { readonly url: string; readonly pid: number | null }[];
+  /** Daemons of Ceph, when the volumes are there. */
+  readonly ceph?: readonly { readonly name: string; readonly pid: number | null }[];
   readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };
   readonly nodes: readonly {
     readonly uuid: string;
@@ -53,9 +55,17 @@ export interface ClusterJson {
 export interface RunningCluster {
   readonly json: ClusterJson;
   readonly backend: ClusterBackend;
+  /** It was made by this start. */
+  readonly isNew: boolean;
   readonly clusterJsonPath: string;
   readonly volumesPath: string;
   readonly logsPath: string;
+  /** A silent node is given up after so long; undefined when a person has to. */
+  readonly fenceAfterSeconds: number | undefined;
+  /** Kills the agent of a node, counted from 1, and leaves it dead, as if its machine were lost. Its tasks and mounts go on. */
+  loseNode(number: number): Promise<void>;
+  /** Starts the agent of a lost node again and resolves when it is ready. */
+  regainNode(number: number): Promise<void>;
   /** Stops the daemons and takes away what they mounted. Resolves with what could not be taken away, in words. */
   stop(): Promise<readonly string[]>;
 }
@@ -70,7 +80,7 @@ export interface StartClusterOptions extends ClusterWish, ClusterSources {
 export async function startCluster(options: StartClusterOptions): Promise<RunningCluster> {
   const { clock, random, flocker } = options;
   const unlock = await lockCluster(options.directory);
-  const { layout, settings } = await prepare(options, unlock);
+  const { layout, settings, isNew } = await prepare(options, unlock);
   let ready = false;
   let writing: Promise<void> = Promise.resolve();
   const describe = (): ClusterJson => ({
@@ -80,7 +90,7 @@ export async function startCluster(options: StartClusterOptions): Promise<Runnin
       ...(controls.urls.length > 1 ? { other_urls: controls.urls.slice(1) } : {}),
     },
     ...(controls.urls.length > 1 ? { controls: controls.described } : {}),
-    ...(etcd === undefined ? {} : { etcd: etcd.described }),
+    ...engines?.described,
     tls: {
       ca: join(layout.certificates, 'cluster.crt'),
       cert: join(layout.certificates, 'user.crt'),
@@ -112,7 +122,7 @@ export async function startCluster(options: StartClusterOptions): Promise<Runnin
       ...{ name, command: [...flocker, ...args], logPath, clock, random, onStart },
       ...(onReady === undefined ? {} : { onReady }),
     });
-  let etcd: EtcdMembers | undefined;
+  let engines: Engines | undefined;
   const controls = new ControlProcesses(layout, settings, daemon);
   const agents = settings.nodes.map((_node, index) => {
     const node = layout.node(index + 1);
@@ -122,32 +132,16 @@ export async function startCluster(options: StartClusterOptions): Promise<Runnin
     ready = false;
     await Promise.all(agents.map((agent) => agent.stop()));
     await controls.stop();
-    await etcd?.stop();
     await writing;
-    const left: string[] = [];
-    for (const [index, { uuid }] of settings.nodes.entries()) {
-      const { mountRoot, state, disks } = layout.node(index + 1);
-      if (options.isRoot) {
-        const views = new ReadOnlyViews(loadKernel(), join(state, 'read-only'));
-        await views.remove().catch((error: unknown) => left.push(errorText(error)));
-        await removeDisks(join(state, 'disk-places'), disks).catch((error: unknown) => left.push(errorText(error)));
-      }
-      const backend = await openBackend(storageSection(layout, index + 1, settings), { mountRoot, instance: uuid });
-      const problems = await withDeadline(
-        clock,
-        TEARDOWN_TIMEOUT_MS,
-        `taking away the mounts of node ${index + 1}`,
-        undefined,
-        (signal) => teardownNode({ backend, mountRoot, signal }),
-      );
-      left.push(...problems.map(({ message }) => message));
-    }
+    // Without them no volume was mounted.
+    const left = engines === undefined ? [] : await takeAway(options, layout, settings);
+    await engines?.stop();
     await unlock();
     return left;
   };
   try {
-    if (settings.etcd !== undefined) etcd = await EtcdMembers.start(layout, settings.etcd, { clock, random, onStart });
-    await controls.start(clock, etcd?.storeUrl);
+    engines = await Engines.start(layout, settings, { clock, random, onStart, newUuid: options.newUuid });
+    await controls.start(clock, engines.storeUrl);
     await Promise.all(agents.map((agent) => agent.start()));
     ready = true;
     await publish();
@@ -160,11 +154,42 @@ export async function startCluster(options: StartClusterOptions): Promise<Runnin
       return describe();
     },
     backend: settings.backend,
+    isNew,
+    fenceAfterSeconds: settings.backend === 'ceph' ? FENCE_AFTER_SECONDS : undefined,
     clusterJsonPath: layout.clusterJson,
     volumesPath: layout.volumes,
     logsPath: layout.logs,
+    loseNode: async (number) => await agents[number - 1]?.halt(),
+    regainNode: async (number) => {
+      await agents[number - 1]?.start();
+      await publish();
+    },
     stop,
   };
+}
+
+/** Takes everything that the nodes mounted out of the kernel; resolves with what could not be, in words. */
+async function takeAway(
+  { isRoot, clock }: StartClusterOptions,
+  layout: ClusterLayout,
+  settings: ClusterSettings,
+): Promise<string[]> {
+  const left: string[] = [];
+  const note = (error: unknown): void => void left.push(errorText(error));
+  for (const [index, { uuid }] of settings.nodes.entries()) {
+    const { mountRoot, state, disks } = layout.node(index + 1);
+    if (isRoot) {
+      await new ReadOnlyViews(loadKernel(), join(state, 'read-only')).remove().catch(note);
+      await removeDisks(join(state, 'disk-places'), disks).catch(note);
+    }
+    const what = `taking away the mounts of node ${index + 1}`;
+    await withDeadline(clock, TEARDOWN_TIMEOUT_MS, what, undefined, async (signal) => {
+      const backend = await openBackend(storageSection(layout, index + 1, settings), { mountRoot, instance: uuid });
+      const problems = await teardownNode({ backend, mountRoot, signal });
+      left.push(...problems.map(({ message }) => message));
+    }).catch(note);
+  }
+  return left;
 }
 
 /** Takes away the mounts that a Mesos agent looks into. */
@@ -174,10 +199,7 @@ async function removeDisks(placesPath: string, root: string): Promise<void> {
   await removeSharedMountRoot(kernel, root);
 }
 
-async function prepare(
-  options: StartClusterOptions,
-  unlock: () => Promise<void>,
-): Promise<{ layout: ClusterLayout; settings: ClusterSettings }> {
+async function prepare(options: StartClusterOptions, unlock: () => Promise<void>): ReturnType<typeof prepareCluster> {
   try {
     const pids = await recordedPids(clusterLayout(options.directory).clusterJson);
     await awaitLeftovers(options.directory, pids, options.clock);

@@ -1,6 +1,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { processUsage } from '../../kit/process-usage.ts';
 import type { ControlService } from '../control-service.ts';
+import { fenceMetrics } from './fence-metrics.ts';
 import { storageMetrics } from './storage-metrics.ts';
 import { volumeMetrics } from './volume-metrics.ts';
 
@@ -55,6 +56,7 @@ export function controlMetrics(service: ControlService): ControlMetrics {
     count([...service.cluster.nodes()].filter(({ connected }) => connected)),
   );
   gauge('flocker_control_event_streams', 'Event streams open', () => service.events.subscribers);
+  fenceMetrics(registry, service);
   const readStorage = storageMetrics(registry, service);
   return {
     page: async () => {

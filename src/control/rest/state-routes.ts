@@ -88,9 +88,18 @@ export function stateRoutes(app: FastifyInstance, service: ControlService, clock
       },
     },
     async () =>
-      service.read(() =>
-        [...cluster.nodes(), ...cluster.silent()].map((node) => nodeInspection(node, deployment.death(node.id))),
-      ),
+      service.read(() => {
+        const agents = service.mesos?.matches();
+        return [...cluster.nodes(), ...cluster.silent()].map((node) => {
+          const death = deployment.death(node.id);
+          // One that was declared dead is matched with none.
+          return nodeInspection(
+            node,
+            death,
+            death !== undefined || agents === undefined ? undefined : (agents.get(node.id) ?? []),
+          );
+        });
+      }),
   );
   app.get(
     PATHS.storage,

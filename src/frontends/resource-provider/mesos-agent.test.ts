@@ -7,7 +7,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { MesosProviderManager } from '../../../test/support/mesos-provider-manager.ts';
 import { testCluster } from '../../client/testing/https-listener.ts';
 import { systemClock } from '../../kit/clock.ts';
-import { readAuthorization } from './authorization.ts';
+import { readAuthorization } from '../../mesos/authorization.ts';
 import { connectMesosAgent } from './mesos-agent.ts';
 
 const signal = new AbortController().signal;

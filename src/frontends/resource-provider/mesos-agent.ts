@@ -1,20 +1,15 @@
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import type { Agent as HttpAgent, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Clock } from '../../kit/clock.ts';
-import { errorText } from '../../kit/coded-error.ts';
 import { orAbort, withDeadline } from '../../kit/deadline.ts';
-import { MesosError, mesosErrorOf } from './mesos-error.ts';
+import { asMesosError, at, keepAlive, type MesosAccess, oneConnection, send, textOf } from '../../mesos/http-calls.ts';
+import { MesosError, type MesosPeer, mesosErrorOf } from '../../mesos/mesos-error.ts';
+import { RecordIo } from '../../mesos/record-io.ts';
 import { type AgentMessage, parseAgentMessage } from './mesos-messages.ts';
-import { RecordIo } from './record-io.ts';
 
-export interface MesosAgentOptions {
+export interface MesosAgentOptions extends MesosAccess {
   /** `http://host:5051` or `https://…`. */
   readonly url: string;
-  /** Value of `Authorization`. */
-  readonly authorization?: string;
-  /** Certificates to trust, PEM; the system's unless given. */
-  readonly ca?: string;
   readonly clock: Clock;
   /** Longest time for one call, milliseconds; 10,000 unless given. */
   readonly callTimeoutMs?: number;
@@ -39,11 +34,10 @@ export interface MesosAgentApi {
   subscribe(info: object, signal: AbortSignal): Promise<ProviderStream>;
 }
 
-/** The agent compares content types as text. */
-const JSON_TYPE = 'application/json';
-const KEEP_ALIVE_MS = 15_000;
-/** Longer than an agent's list of resource providers. */
-const LONGEST_ANSWER_BYTES = 16 * 2 ** 20;
+const AGENT: MesosPeer = {
+  name: 'agent',
+  credentialAdvice: 'Give credentials that may do this with --credential or --token-file.',
+};
 
 export function connectMesosAgent(options: MesosAgentOptions): MesosAgentApi {
   const provider = new URL('/api/v1/resource_provider', options.url);
@@ -69,16 +63,16 @@ export function connectMesosAgent(options: MesosAgentOptions): MesosAgentApi {
     subscribe: async (info, signal) => {
       const body = { type: 'SUBSCRIBE', subscribe: { resource_provider_info: info } };
       const { clock, callTimeoutMs = 10_000 } = options;
-      const agent = oneConnection(options);
+      const agent = oneConnection(provider, options);
       const answered = withDeadline(clock, callTimeoutMs, 'SUBSCRIBE', signal, (soon) =>
-        orAbort(send(options, provider, body, {}, agent), soon),
+        orAbort(send(options, provider, agent, body), soon),
       );
       try {
         const response = await answered;
         const streamId = response.headers['mesos-stream-id'];
         if (response.statusCode !== 200 || typeof streamId !== 'string')
-          throw mesosErrorOf('SUBSCRIBE', response.statusCode ?? 0, await textOf(response));
-        response.socket.setKeepAlive(true, KEEP_ALIVE_MS);
+          throw mesosErrorOf(AGENT, 'SUBSCRIBE', response.statusCode ?? 0, await textOf(response));
+        keepAlive(response);
         return new HttpStream(options, provider, agent, response, streamId);
       } catch (error) {
         agent.destroy();
@@ -108,7 +102,7 @@ class HttpStream implements ProviderStream {
     this.#options = options;
     this.#url = url;
     this.#streamAgent = streamAgent;
-    this.#callAgent = oneConnection(options);
+    this.#callAgent = oneConnection(url, options);
     this.#streamId = streamId;
     this.#socket = response.socket;
     this.#closed = new Promise((resolve) => {
@@ -124,9 +118,9 @@ class HttpStream implements ProviderStream {
     try {
       await withDeadline(clock, callTimeoutMs, what, undefined, async (signal) => {
         const headers = { 'mesos-stream-id': this.#streamId };
-        const response = await orAbort(send(this.#options, this.#url, body, headers, this.#callAgent), signal);
+        const response = await orAbort(send(this.#options, this.#url, this.#callAgent, body, headers), signal);
         const text = await orAbort(textOf(response), signal);
-        if (response.statusCode !== 202) throw mesosErrorOf(what, response.statusCode ?? 0, text);
+        if (response.statusCode !== 202) throw mesosErrorOf(AGENT, what, response.statusCode ?? 0, text);
       });
     } catch (error) {
       throw asMesosError(what, error);
@@ -155,12 +149,12 @@ async function* messagesOf(response: IncomingMessage): AsyncGenerator<AgentMessa
 async function ask(options: MesosAgentOptions, url: URL, body: object, signal: AbortSignal): Promise<unknown> {
   const what = 'type' in body ? String(body.type) : 'the call';
   const { clock, callTimeoutMs = 10_000 } = options;
-  const agent = oneConnection(options);
+  const agent = oneConnection(url, options);
   try {
     return await withDeadline(clock, callTimeoutMs, what, signal, async (soon) => {
-      const response = await orAbort(send(options, url, body, {}, agent), soon);
+      const response = await orAbort(send(options, url, agent, body), soon);
       const text = await orAbort(textOf(response), soon);
-      if (response.statusCode !== 200) throw mesosErrorOf(what, response.statusCode ?? 0, text);
+      if (response.statusCode !== 200) throw mesosErrorOf(AGENT, what, response.statusCode ?? 0, text);
       return JSON.parse(text) as unknown;
     });
   } catch (error) {
@@ -168,68 +162,4 @@ async function ask(options: MesosAgentOptions, url: URL, body: object, signal: A
   } finally {
     agent.destroy();
   }
-}
-
-function send(
-  options: MesosAgentOptions,
-  url: URL,
-  body: object,
-  headers: Readonly<Record<string, string>>,
-  agent: HttpAgent,
-): Promise<IncomingMessage> {
-  const text = JSON.stringify(body);
-  const request = url.protocol === 'https:' ? httpsRequest : httpRequest;
-  return new Promise((resolve, reject) => {
-    const sent = request(
-      url,
-      {
-        method: 'POST',
-        agent,
-        headers: {
-          accept: JSON_TYPE,
-          'content-type': JSON_TYPE,
-          'content-length': Buffer.byteLength(text),
-          ...(options.authorization === undefined ? {} : { authorization: options.authorization }),
-          ...headers,
-        },
-      },
-      resolve,
-    );
-    sent.on('error', reject);
-    sent.end(text);
-  });
-}
-
-/** One connection at most, so that calls arrive in the order they were sent. */
-function oneConnection({ url, ca }: MesosAgentOptions): HttpAgent {
-  const keeping = { keepAlive: true, maxSockets: 1 };
-  if (!url.startsWith('https:')) return new HttpAgent(keeping);
-  return new HttpsAgent({ ...keeping, ...(ca === undefined ? {} : { ca }) });
-}
-
-async function textOf(response: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of response) {
-    chunks.push(chunk as Buffer);
-    bytes += (chunk as Buffer).length;
-    if (bytes > LONGEST_ANSWER_BYTES)
-      throw new MesosError('unreachable', `the agent's answer is longer than ${LONGEST_ANSWER_BYTES} bytes`);
-  }
-  return Buffer.concat(chunks).toString('utf8');
-}
-
-function asMesosError(what: string, error: unknown, signal?: AbortSignal): unknown {
-  if (signal?.aborted === true) return signal.reason;
-  if (error instanceof MesosError) return error;
-  return new MesosError('unreachable', `${what}: ${errorText(error)}`, { cause: error });
-}
-
-function at(value: unknown, ...path: readonly string[]): unknown {
-  let found = value;
-  for (const key of path) {
-    if (typeof found !== 'object' || found === null) return undefined;
-    found = (found as Readonly<Record<string, unknown>>)[key];
-  }
-  return found;
 }

@@ -2,8 +2,8 @@ import { type BackoffPolicy, backoffMs } from '../../kit/backoff.ts';
 import { type Clock, pause } from '../../kit/clock.ts';
 import { errorText } from '../../kit/coded-error.ts';
 import type { Logger } from '../../kit/logger.ts';
+import { MesosError } from '../../mesos/mesos-error.ts';
 import type { MesosAgentApi, ProviderStream } from './mesos-agent.ts';
-import { MesosError } from './mesos-error.ts';
 import type { AgentMessage, Reservation } from './mesos-messages.ts';
 
 /** Who subscribes. */

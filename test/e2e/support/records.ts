@@ -38,3 +38,9 @@ export function expectSequence(text: string, count: number): number {
   expect(records.length).toBeGreaterThanOrEqual(count);
   return records.length;
 }
+
+/** The last record that a {@link WRITER} said, 0 when none. */
+export function lastRecord(said: string): number {
+  const numbers = said.split('\n').filter((line) => /^\d+$/.test(line));
+  return Number(numbers.at(-1) ?? 0);
+}

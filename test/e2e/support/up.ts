@@ -21,6 +21,9 @@ export type ClusterNode = ClusterJson['nodes'][number];
 /** Backends that this user can run. */
 export const BACKENDS = process.getuid?.() === 0 ? (['loopback', 'directory'] as const) : (['directory'] as const);
 
+/** With a Ceph beside it, and the story first. */
+const START_TIMEOUT_MS = 150_000;
+
 /** Resolves once the agent answers on its own socket, which it opens after all others. */
 export async function agentAnswers(socket: string): Promise<void> {
   await eventually(() => new LocalClient(socket).volumes(AbortSignal.timeout(5_000)), 30_000);
@@ -61,7 +64,12 @@ export class UpCluster {
   /** Starts `flocker up` on the directory and waits until it says that the cluster runs. */
   async up(...args: readonly string[]): Promise<void> {
     this.#up = start('flocker', ['up', '--dir', this.directory, ...args], this.scratch.env);
-    await this.#up.says('The cluster runs');
+    await this.#up.says('The cluster runs', START_TIMEOUT_MS);
+  }
+
+  /** What `flocker up` has said since its last start. */
+  get said(): string {
+    return this.#up?.stdout ?? '';
   }
 
   async json(): Promise<ClusterJson> {

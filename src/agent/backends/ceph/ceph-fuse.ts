@@ -38,6 +38,8 @@ export class CephFuse {
       // It writes what was not synced within seconds; with the default a volume may hold back 100 MB.
       '--client_oc_size=67108864',
       '--client_mount_timeout=20',
+      // With the first use of a pool it would ask for the right to write by writing, and in a cluster that is full wait even to read.
+      '--client_check_pool_perm=false',
       mountPoint,
     ];
     try {

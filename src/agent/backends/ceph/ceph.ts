@@ -1,4 +1,4 @@
-import { mkdir, readdir, realpath, rmdir, statfs, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, realpath, rm, rmdir, statfs, symlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Clock } from '../../../kit/clock.ts';
 import { errorCode, errorText } from '../../../kit/coded-error.ts';
@@ -232,8 +232,10 @@ class CephBackend implements Backend {
       const start = await this.#bodyOf(volume.record).server(volume);
       await this.#parts.mounts.mount(volume.place, start, signal, async () => {
         // Fails where the volume was taken over, or this node was cut off, while it was being mounted: a name that is made asks the
-        // metadata server, and is not answered from what this node remembers.
-        await writeFile(join(volume.directory, 'mounted-by'), `${this.#options.instance}\n`, { flush: true });
+        // metadata server, and is not answered from what this node remembers. A link is no bytes, for which there may be no room.
+        const name = join(volume.directory, 'mounted-by');
+        await rm(name, { force: true });
+        await symlink(this.#options.instance, name);
       });
     });
   }

@@ -94,16 +94,16 @@ export class FuseMounts {
       );
     }
     const table = await readMountTable();
-    const device = mountsAt(table, mountPoint).at(-1)?.device ?? null;
+    const mounted = mountsAt(table, mountPoint).at(-1);
     for (const _ of mountsAt(table, mountPoint)) {
       try {
         await kernel.unmount(mountPoint);
       } catch (error) {
         if (errorCode(error) !== 'EBUSY') throw error;
-        throw await this.#inUse(what, mountPoint, device, mountPoint);
+        throw await this.#inUse(what, mountPoint, mounted?.device ?? null, mountPoint);
       }
     }
-    await this.#awaitEnd(what, mountPoint, device, signal);
+    await this.#awaitEnd({ what, mountPoint }, () => stillTheSame(mounted, table), signal);
     const tokens = before.map(({ token }) => token);
     await this.#forget(tokens);
     await register.remove(tokens);
@@ -129,7 +129,7 @@ export class FuseMounts {
       await process.complete?.();
       await work();
       await process.release?.();
-      await this.#awaitEnd(place.what, place.mountPoint, null, signal);
+      await this.#awaitEnd(place, async () => null, signal);
     } catch (error) {
       processes.kill(process);
       await this.clear(place, new AbortController().signal);
@@ -138,11 +138,16 @@ export class FuseMounts {
     await register.remove([process.token]);
   }
 
-  async #awaitEnd(what: string, mountPoint: string, device: string | null, signal: AbortSignal): Promise<void> {
+  async #awaitEnd(
+    { what, mountPoint }: MountPlace,
+    deviceNow: () => Promise<string | null>,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { processes: fuse } = this.#parts;
     const ended = async (timeoutMs: number): Promise<boolean> =>
       (await fuse.ended(await fuse.at(mountPoint), timeoutMs, signal)).length === 0;
     if (await ended(END_TIMEOUT_MS)) return;
+    const device = await deviceNow();
     const users = device === null ? [] : await this.#users.find({ device, innerPath: '/' });
     if (users.length === 0 && (await ended(WRITE_BACK_TIMEOUT_MS))) return;
     throw await this.#inUse(what, mountPoint, device, null);
@@ -230,6 +235,19 @@ export class FuseMounts {
   #note(token: string): string {
     return join(this.#parts.notesDirectory, `${token}.registered`);
   }
+}
+
+/**
+ * The device of a mount that was just taken away, for whoever has it mounted elsewhere. Null when the kernel has given its number to a new
+ * filesystem, as it does with the next one that is mounted: then nobody has it.
+ */
+async function stillTheSame(mounted: MountEntry | undefined, before: readonly MountEntry[]): Promise<string | null> {
+  if (mounted === undefined) return null;
+  // Numbers of mounts are given again as well.
+  const known = new Set(before.map(({ id, mountPoint }) => `${id} ${mountPoint}`));
+  const now = await readMountTable();
+  const isNew = ({ id, mountPoint }: MountEntry): boolean => !known.has(`${id} ${mountPoint}`);
+  return now.some((entry) => entry.device === mounted.device && isNew(entry)) ? null : mounted.device;
 }
 
 async function isFile(path: string): Promise<boolean> {

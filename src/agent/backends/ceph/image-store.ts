@@ -91,6 +91,7 @@ export class ImageStore {
   async #in<T>(pool: string, work: (images: Images) => Promise<T>): Promise<T> {
     return await this.#cluster.use(async (rados) => {
       const open = await rados.openPool(pool);
+      open.tryWhenFull();
       try {
         return await work(bindImages(open.pointer, gate));
       } finally {

@@ -26,7 +26,7 @@ afterAll(async () => {
 const PROFILES = {
   files: {},
   database: { image_pool: CephCluster.imagePool, filesystem: 'xfs' },
-  archive: { data_pool: 'cephfs.cfs.data' },
+  archive: { data_pool: CephCluster.dataPool },
   small: { image_pool: CephCluster.imagePool },
 };
 

@@ -32,7 +32,7 @@ export interface Rados {
   remove(place: ObjectPlace): Promise<void>;
   /** Reads a whole object of up to 1 MiB; undefined when there is none. */
   read(place: ObjectPlace): Promise<string | undefined>;
-  /** Opens a pool for other libraries on top of this one, which take it as `rados_ioctx_t`. */
+  /** Opens a pool for other libraries on top of this one, which take it as `rados_ioctx_t`. Writes wait while the cluster is full. */
   openPool(pool: string): Promise<OpenPool>;
   /** Resolves when this connection knows the newest map of the storage daemons, those that are blocked included. */
   awaitNewestMap(): Promise<void>;
@@ -42,6 +42,8 @@ export interface Rados {
 /** A pool that is open; to be closed before its connection is. */
 export interface OpenPool {
   readonly pointer: unknown;
+  /** From now on what removes is carried out in a cluster that is full, and what writes fails with `ENOSPC`, instead of waiting. */
+  tryWhenFull(): void;
   close(): void;
 }
 
@@ -68,6 +70,8 @@ const TIMEOUTS: ConnectionSettings = {
 const LARGEST_OBJECT_BYTES = 2 ** 20;
 /** Each occupies one of the four threads that the process also reads files with. */
 const CALLS_AT_ONCE = 2;
+/** LIBRADOS_OPERATION_FULL_FORCE of librados.h. Who has what must be known also in a cluster that is full, and takes a hundred bytes. */
+const ALSO_WHEN_FULL = 128;
 const ENOENT = -2;
 const EEXIST = -17;
 
@@ -119,7 +123,7 @@ export async function connectRados(
   const openPool = async (pool: string): Promise<OpenPool> => {
     const io: [Pointer] = [null];
     await call(`opening pool ${pool}`, (done) => lib.openPool.async(cluster, pool, io, done));
-    return { pointer: io[0], close: () => void lib.closePool(io[0]) };
+    return { pointer: io[0], tryWhenFull: () => void lib.tryWhenFull(io[0]), close: () => void lib.closePool(io[0]) };
   };
   const inPool = async <T>({ pool, namespace }: ObjectPlace, work: (io: Pointer) => Promise<T>): Promise<T> => {
     const io = await openPool(pool);
@@ -130,34 +134,42 @@ export async function connectRados(
       io.close();
     }
   };
+  const change = async (io: Pointer, name: string, fill: (operation: Pointer) => unknown): Promise<number> => {
+    const operation = lib.newChange();
+    try {
+      fill(operation);
+      return await gate.run(() =>
+        completed((done) => lib.perform.async(operation, io, name, null, ALSO_WHEN_FULL, done)),
+      );
+    } finally {
+      lib.freeChange(operation);
+    }
+  };
   return {
     address: addressOf(lib, cluster),
     monCommand: command,
     write: (place, content) =>
       inPool(place, async (io) => {
         const bytes = Buffer.from(content);
-        await call(`writing ${place.name}`, (done) => lib.writeFull.async(io, place.name, bytes, bytes.length, done));
+        require0(
+          `writing ${place.name}`,
+          await change(io, place.name, (operation) => lib.writesAll(operation, bytes, bytes.length)),
+        );
       }),
     create: (place, content) =>
       inPool(place, async (io) => {
         const bytes = Buffer.from(content);
-        const operation = lib.newWrite();
-        try {
+        const result = await change(io, place.name, (operation) => {
           lib.mustNotExist(operation, 1, null);
-          lib.alsoWrite(operation, bytes, bytes.length);
-          const result = await gate.run(() =>
-            completed((done) => lib.perform.async(operation, io, place.name, null, 0, done)),
-          );
-          if (result === EEXIST) return false;
-          require0(`making ${place.name}`, result);
-          return true;
-        } finally {
-          lib.freeWrite(operation);
-        }
+          lib.writesAll(operation, bytes, bytes.length);
+        });
+        if (result === EEXIST) return false;
+        require0(`making ${place.name}`, result);
+        return true;
       }),
     remove: (place) =>
       inPool(place, async (io) => {
-        const result = await gate.run(() => completed((done) => lib.remove.async(io, place.name, done)));
+        const result = await change(io, place.name, lib.removes);
         if (result !== ENOENT) require0(`removing ${place.name}`, result);
       }),
     read: (place) =>
@@ -207,21 +219,19 @@ function bind() {
     freeBuffer: func<[Pointer]>('void rados_buffer_free(void *)'),
     openPool: func<[Pointer, string, [Pointer]]>('int rados_ioctx_create(void *, const char *, _Out_ void **)'),
     closePool: func<[Pointer]>('void rados_ioctx_destroy(void *)'),
+    tryWhenFull: func<[Pointer]>('void rados_set_pool_full_try(void *)'),
     setNamespace: func<[Pointer, string]>('void rados_ioctx_set_namespace(void *, const char *)'),
-    writeFull: func<[Pointer, string, Buffer, number]>(
-      'int rados_write_full(void *, const char *, const void *, size_t)',
-    ),
     read: func<[Pointer, string, Buffer, number, number]>(
       'int rados_read(void *, const char *, void *, size_t, uint64_t)',
     ),
-    newWrite: library.func('void *rados_create_write_op()') as KoffiFunc<() => Pointer>,
-    freeWrite: func<[Pointer]>('void rados_release_write_op(void *)'),
+    newChange: library.func('void *rados_create_write_op()') as KoffiFunc<() => Pointer>,
+    freeChange: func<[Pointer]>('void rados_release_write_op(void *)'),
     mustNotExist: func<[Pointer, number, null]>('void rados_write_op_create(void *, int, const char *)'),
-    alsoWrite: func<[Pointer, Buffer, number]>('void rados_write_op_write_full(void *, const void *, size_t)'),
+    writesAll: func<[Pointer, Buffer, number]>('void rados_write_op_write_full(void *, const void *, size_t)'),
     perform: func<[Pointer, Pointer, string, null, number]>(
       'int rados_write_op_operate(void *, void *, const char *, void *, int)',
     ),
-    remove: func<[Pointer, string]>('int rados_remove(void *, const char *)'),
+    removes: func<[Pointer]>('void rados_write_op_remove(void *)'),
     awaitMap: func<[Pointer]>('int rados_wait_for_latest_osdmap(void *)'),
   };
 }

@@ -7,8 +7,12 @@ export interface TaskResult {
   readonly stderr: string;
 }
 
-/** Runs a program to its end and keeps what it says; killed when `signal` aborts. */
-export function runTask(command: readonly [string, ...string[]], signal: AbortSignal): Promise<TaskResult> {
+/** Runs a program to its end and keeps what it says; killed when `signal` aborts. `onOutput` is told all of its output so far. */
+export function runTask(
+  command: readonly [string, ...string[]],
+  signal: AbortSignal,
+  onOutput: (stdout: string) => void = () => undefined,
+): Promise<TaskResult> {
   const [program, ...args] = command;
   return new Promise((resolve, reject) => {
     // A group of its own: Ctrl-C of a terminal goes to all of a group, and the task's end would be taken for its own.
@@ -17,6 +21,7 @@ export function runTask(command: readonly [string, ...string[]], signal: AbortSi
     let stderr = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       stdout += text;
+      onOutput(stdout);
     });
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       stderr += text;

@@ -1,6 +1,6 @@
-import { CodedError } from '../../kit/coded-error.ts';
+import { CodedError } from '../kit/coded-error.ts';
 
-/** Longer than any state that an agent sends; what claims to be more is no RecordIO. */
+/** Longer than any state that an agent sends, and most masters; what claims to be more is not taken in. */
 const LONGEST_RECORD_BYTES = 64 * 2 ** 20;
 
 /** A stream that is not made of records. */
@@ -44,13 +44,10 @@ function headOf(waiting: Buffer): { readonly recordAt: number; readonly recordBy
   const end = waiting.indexOf(0x0a);
   const head = waiting.subarray(0, end < 0 ? 20 : end).toString('latin1');
   if (end > 12 || (end < 0 && waiting.length > 12) || !/^\d*$/.test(head) || end === 0)
-    throw new RecordIoError(
-      'bad_record',
-      `the agent sent ${JSON.stringify(head)} where the length of a record belongs`,
-    );
+    throw new RecordIoError('bad_record', `Mesos sent ${JSON.stringify(head)} where the length of a record belongs`);
   if (end < 0) return undefined;
   const recordBytes = Number(head);
   if (recordBytes > LONGEST_RECORD_BYTES)
-    throw new RecordIoError('bad_record', `the agent announced a record of ${recordBytes} bytes`);
+    throw new RecordIoError('bad_record', `Mesos announced a record of ${recordBytes} bytes`);
   return { recordAt: end + 1, recordBytes };
 }

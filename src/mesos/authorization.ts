@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { Type } from 'typebox';
 import { Value } from 'typebox/value';
-import { ProviderConfigError } from './provider-config.ts';
+import { MesosError } from './mesos-error.ts';
 
 const Credential = Type.Object({ principal: Type.String({ minLength: 1 }), secret: Type.String() });
 
@@ -22,9 +22,9 @@ export async function readAuthorization(files: {
   return `Basic ${Buffer.from(`${parsed.principal}:${parsed.secret}`).toString('base64')}`;
 }
 
-function bad(path: string, cause: unknown): ProviderConfigError {
-  return new ProviderConfigError(
-    'bad_provider_yml',
+function bad(path: string, cause: unknown): MesosError {
+  return new MesosError(
+    'bad_credential',
     `${path} cannot be read as a credential: it has to be {"principal": "…", "secret": "…"}`,
     { cause },
   );
