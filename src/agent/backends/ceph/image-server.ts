@@ -47,8 +47,16 @@ export class ImageServers {
     this.#options = options;
   }
 
-  /** Starts one, which goes on when this process ends. `mountPoint` is what it is found by. */
-  async start({ pool, image }: ImagePlace, mountPoint: string, signal: AbortSignal): Promise<StartedServer> {
+  /**
+   * Starts one, which goes on when this process ends. `mountPoint` is what it is found by. What is written to a `new` image fails where the
+   * cluster is full, and else waits.
+   */
+  async start(
+    { pool, image }: ImagePlace,
+    mountPoint: string,
+    signal: AbortSignal,
+    { isNew = false }: { readonly isNew?: boolean } = {},
+  ): Promise<StartedServer> {
     const { access, clock } = this.#options;
     const token = this.#processes.newToken();
     const socket = this.#processes.socket(token);
@@ -56,7 +64,8 @@ export class ImageServers {
     const keyring = access.keyringPath === null ? [] : [`--keyring=${access.keyringPath}`];
     const parameters = [
       ...['--max-semi-space-size=2', PROGRAM, `--admin_socket=${socket}`, `--conf=${access.confPath}`],
-      ...[`--client=${access.client}`, ...keyring, `--pool=${pool}`, `--image=${image}`, mountPoint],
+      ...[`--client=${access.client}`, ...keyring, `--pool=${pool}`, `--image=${image}`],
+      ...[...(isNew ? ['--new'] : []), mountPoint],
     ];
     const child = spawn(process.execPath, parameters, {
       stdio: ['pipe', 'pipe', 'ignore'],

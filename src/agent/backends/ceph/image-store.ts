@@ -73,7 +73,7 @@ export class ImageStore {
       const gone = goneName(image);
       if (snapshot !== undefined) {
         for (const name of [image, gone]) await withImage(images, name, (opened) => opened.removeSnapshot(snapshot));
-      } else await images.rename(image, gone);
+      } else if (!(await removeIfUnused(images, image))) await images.rename(image, gone);
       await removeIfUnused(images, gone);
     };
     await this.#in(pool, work).catch((error: unknown) => {
@@ -119,15 +119,16 @@ async function withImage<T>(
   }
 }
 
-/** Removes an image that was destroyed, and what it was made from, as far as nobody needs them. */
-async function removeIfUnused(images: Images, gone: string): Promise<void> {
-  const parent = await withImage(images, gone, (image) => image.metadata(PARENT_KEY));
+/** Removes an image that was destroyed, and what it was made from, as far as nobody needs them. False where somebody does. */
+async function removeIfUnused(images: Images, name: string): Promise<boolean> {
+  const parent = await withImage(images, name, (image) => image.metadata(PARENT_KEY));
   try {
-    if (!(await images.remove(gone))) return;
+    if (!(await images.remove(name))) return true;
   } catch (error) {
     // It has snapshots, or the cluster still waits for a client of it that ended without a word: it goes with a later sweep.
-    if (errorCode(error) === 'ENOTEMPTY' || errorCode(error) === 'EBUSY') return;
+    if (errorCode(error) === 'ENOTEMPTY' || errorCode(error) === 'EBUSY') return false;
     throw error;
   }
   if (parent !== undefined) await removeIfUnused(images, goneName(parent));
+  return true;
 }

@@ -74,10 +74,11 @@ export class ImageVolumes implements VolumeBody {
     const image = store.newPlace(pool, datasetId, processes.newToken());
     await writeImageRecord(directory, image);
     await store.create(image, sizeBytes);
-    await this.#whileServed(image, signal, async (device) => {
+    const format = async (device: string): Promise<void> => {
       await makeFilesystem(device, type, { clock, signal });
       await prepareRoot(device, type);
-    });
+    };
+    await this.#whileServed(image, signal, format, { isNew: true });
   }
 
   /** What serves an image mounts it once that is let. */
@@ -203,23 +204,25 @@ export class ImageVolumes implements VolumeBody {
     await store.grow(image, record.sizeBytes);
     // XFS keeps its UUID, and grows when it is mounted.
     if (filesystemOf(record) === 'xfs') return;
-    await this.#whileServed(image, signal, async (device) => {
+    const renew = async (device: string): Promise<void> => {
       await renewExt4(device, { clock, signal });
       await dropLostAndFound(device);
-    });
+    };
+    await this.#whileServed(image, signal, renew, { isNew: true });
   }
 
   async #whileServed(
     image: ImagePlace,
     signal: AbortSignal,
     work: (device: string, process: FuseProcess) => Promise<void>,
+    options: { readonly isNew?: boolean } = {},
   ): Promise<void> {
     const { mounts, servers } = this.#parts;
     const place = this.#unmounted(image);
     let device = '';
     let process: FuseProcess | undefined;
     const start = async (): Promise<StartedProcess> => {
-      const server = await servers.start(image, place.mountPoint, signal);
+      const server = await servers.start(image, place.mountPoint, signal, options);
       process = server;
       const complete = async (): Promise<void> => {
         device = await server.serve(signal);

@@ -7,6 +7,7 @@ import { BackendWorld } from '../../../../test/contract/backend-world.ts';
 import { expectCode } from '../../../../test/contract/expect-code.ts';
 import { CephCluster, cephSkipReason } from '../../../../test/support/ceph-cluster.ts';
 import { systemClock } from '../../../kit/clock.ts';
+import { errorCode } from '../../../kit/coded-error.ts';
 import { type DatasetId, newDatasetId, parseSnapshotId, type SnapshotId } from '../../../kit/ids.ts';
 import { Gate } from '../../host/gate.ts';
 import { readMountTable } from '../../host/mount-table.ts';
@@ -29,6 +30,8 @@ const PROFILES = {
   archive: { data_pool: CephCluster.dataPool },
   small: { image_pool: CephCluster.imagePool },
 };
+
+const SMALL = { 'clusterhq:flocker:profile': 'small' };
 
 describe.skipIf(skip !== null)(`images among directories, by profile${skip ?? ''}`, () => {
   let world: BackendWorld;
@@ -122,6 +125,34 @@ describe.skipIf(skip !== null)(`images among directories, by profile${skip ?? ''
     expect((await images()).filter((name) => name.startsWith('flocker-gone.'))).toHaveLength(1);
     for (const id of [copy, small, files]) await gone(id);
     expect(await images()).toEqual([]);
+  });
+
+  it('wait while Ceph is full, lose nothing, and can be destroyed to make room', { timeout: TIMEOUT_MS }, async () => {
+    const [id, other] = [await mounted('small', 16 * MIB), await mounted('small', 16 * MIB)];
+    await a.unmount(other, world.signal);
+    await a.detach(other, world.signal);
+    const ratios = ['nearfull', 'backfillfull', 'full'];
+    const set = async (...values: readonly number[]): Promise<void> => {
+      for (const [at, ratio] of values.entries()) await must(cluster).mon(`osd set-${ratios[at]}-ratio`, { ratio });
+    };
+    const created = (): Promise<unknown> =>
+      a
+        .create({ datasetId: newDatasetId(randomUUID), sizeBytes: 16 * MIB, metadata: SMALL }, world.signal)
+        .then(() => 'made', errorCode);
+    let written: Promise<void> | undefined;
+    await set(0.01, 0.011, 0.012);
+    try {
+      await expect.poll(created, { timeout: TIMEOUT_MS / 2 }).toBe('no_space');
+      written = writeFile(path(id, 'file'), 'kept', { flush: true });
+      await a.destroy(other, world.signal);
+      expect(await a.discover(other)).toEqual({ kind: 'absent' });
+    } finally {
+      await set(0.85, 0.9, 0.95);
+    }
+    await written;
+    await a.unmount(id, world.signal);
+    await a.mount(id, world.signal);
+    expect(await readFile(path(id, 'file'), 'utf8')).toBe('kept');
   });
 
   it('are whole again after what serves them was killed', { timeout: TIMEOUT_MS }, async () => {

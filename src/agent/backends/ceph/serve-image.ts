@@ -38,6 +38,8 @@ const { values: options } = parseArgs({
     pool: { type: 'string', default: '' },
     image: { type: 'string', default: '' },
     admin_socket: { type: 'string', default: '' },
+    // It is being made: where the cluster is full that fails, while what is in use waits.
+    new: { type: 'boolean', default: false },
   },
 });
 
@@ -79,6 +81,7 @@ async function main(): Promise<void> {
 
 async function openLocked(rados: Rados): Promise<OpenImage> {
   const pool = await rados.openPool(options.pool);
+  if (options.new) pool.tryWhenFull();
   const opened = await bindImages(pool.pointer, new Gate(REQUESTS_AT_ONCE)).open(options.image);
   if (opened === undefined) {
     throw Object.assign(new Error(`pool ${options.pool} has no image ${options.image}`), { code: 'ENOENT' });

@@ -23,6 +23,7 @@ import type { OpenImage } from './librbd.ts';
 const readFrom = promisify(read);
 
 const EIO = 5;
+const ENOSPC = 28;
 const ENOSYS = 38;
 const EOPNOTSUPP = 95;
 /** Of an image's smallest part that is given back; Ceph rounds smaller ones away (`rbd_discard_granularity_bytes`). */
@@ -84,8 +85,8 @@ export class ServedFile {
     let answer: Buffer;
     try {
       answer = await this.#answer(request);
-    } catch {
-      answer = failure(request.unique, EIO);
+    } catch (error) {
+      answer = failure(request.unique, errorCode(error) === 'ENOSPC' ? ENOSPC : EIO);
     }
     try {
       writeSync(this.#options.device, answer);
