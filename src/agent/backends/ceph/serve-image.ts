@@ -22,7 +22,9 @@ import { ServedFile } from './served-file.ts';
  */
 
 /** An image waits for its cluster, as a disk does. Each write is on the storage daemons when it returns. */
-const PATIENT = { client_mount_timeout: '20', rbd_cache: 'false' } as const;
+const PATIENT = {
+  ...{ client_mount_timeout: '20', rados_osd_op_timeout: '0', rados_mon_op_timeout: '0', rbd_cache: 'false' },
+} as const;
 const REQUESTS_AT_ONCE = 12;
 /** Every pool with images has it. */
 const DIRECTORY_OBJECT = 'rbd_directory';
