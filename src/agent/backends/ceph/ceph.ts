@@ -207,9 +207,10 @@ class CephBackend implements Backend {
 
   async seize(datasetId: DatasetId, from: readonly string[], signal: AbortSignal): Promise<void> {
     await this.#steps.explain('take over', datasetId, signal, async () => {
-      // What such a node has in use holds up who looks at its directory, for as long as the metadata server waits for that node.
+      // A look at the directory of an image that a silent node has in use waits for as long as the metadata server does for that node. Of
+      // a directory that is in use, the look makes a node that still answers write down what it has, before it is cut off.
       for (const instance of from)
-        if (await this.#parts.fence.isUsedBy(datasetId, instance)) await this.fence(instance);
+        if (await this.#parts.fence.hasImage(datasetId, instance)) await this.fence(instance);
     });
     await this.#steps.seize(datasetId, from, signal, async (directory, move) => {
       const instance = basename(dirname(directory));

@@ -42,9 +42,10 @@ export class Fence {
     await underWay;
   }
 
-  /** Whether a node had a volume mounted when it was last heard of. */
-  async isUsedBy(what: string, instance: string): Promise<boolean> {
-    return [...(await this.#register.of(instance)).values()].some(({ mounted }) => mounted === what);
+  /** Whether a node had the image of a volume in use when it was last heard of. */
+  async hasImage(what: string, instance: string): Promise<boolean> {
+    const clients = [...(await this.#register.of(instance)).values()];
+    return clients.some(({ mounted, isOfImage }) => mounted === what && isOfImage === true);
   }
 
   /** Cuts off clients by their addresses; those that are already cost nothing. False when all were. */

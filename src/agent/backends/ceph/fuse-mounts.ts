@@ -5,7 +5,7 @@ import type { Kernel } from '../../host/kernel.ts';
 import { type MountEntry, mountsAt, readMountTable } from '../../host/mount-table.ts';
 import { StorageUserSearch } from '../../host/storage-users.ts';
 import { BackendError } from '../backend.ts';
-import type { ClientRegister } from './client-register.ts';
+import type { ClientRegister, RegisteredClient } from './client-register.ts';
 import type { Fence } from './fence.ts';
 import type { FuseProcess, FuseProcesses, StartedProcess } from './fuse-processes.ts';
 
@@ -70,7 +70,7 @@ export class FuseMounts {
     });
     const process = await start(mountPoint, signal);
     try {
-      await register.add(process.token, { mounted: what, address: process.address });
+      await register.add(process.token, registered(what, process));
       await confirm();
       await process.complete?.();
       await writeFile(this.#note(process.token), '');
@@ -125,7 +125,7 @@ export class FuseMounts {
     await this.clear(place, signal);
     const process = await start(place.mountPoint, signal);
     try {
-      await register.add(process.token, { mounted: place.what, address: process.address });
+      await register.add(process.token, registered(place.what, process));
       await process.complete?.();
       await work();
       await process.release?.();
@@ -248,6 +248,10 @@ async function stillTheSame(mounted: MountEntry | undefined, before: readonly Mo
   const now = await readMountTable();
   const isNew = ({ id, mountPoint }: MountEntry): boolean => !known.has(`${id} ${mountPoint}`);
   return now.some((entry) => entry.device === mounted.device && isNew(entry)) ? null : mounted.device;
+}
+
+function registered(what: string, { address, isOfImage = false }: StartedProcess): RegisteredClient {
+  return { mounted: what, address, ...(isOfImage ? { isOfImage } : {}) };
 }
 
 async function isFile(path: string): Promise<boolean> {

@@ -32,6 +32,8 @@ export interface ClientStatus {
 /** One that was started for a mount. */
 export interface StartedProcess extends FuseProcess {
   readonly address: string;
+  /** It serves an RBD image, and not a directory of CephFS. */
+  readonly isOfImage?: boolean;
   /** Makes it serve, and makes the mount; absent where it has done so already. */
   readonly complete?: () => Promise<void>;
   /** Lets it end with the last use from now on; absent where it does so anyhow. */

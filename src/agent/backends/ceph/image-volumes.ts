@@ -99,7 +99,7 @@ export class ImageVolumes implements VolumeBody {
         // One whose image was made larger grows now.
         if (type === 'xfs') await growMountedXfs(mountPoint, { clock, signal });
       };
-      return { ...server, complete };
+      return { ...server, isOfImage: true, complete };
     };
   }
 
@@ -227,7 +227,7 @@ export class ImageVolumes implements VolumeBody {
       const complete = async (): Promise<void> => {
         device = await server.serve(signal);
       };
-      return { ...server, complete };
+      return { ...server, isOfImage: true, complete };
     };
     await mounts.whileServed(place, start, signal, async () => {
       if (process !== undefined) await work(device, process);
