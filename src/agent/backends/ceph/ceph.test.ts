@@ -17,7 +17,6 @@ backendContract('ceph', {
   mountsEndWithTheMachine: true,
   snapshotsAreInstants: true,
   fences: true,
-  kills: { every: 2, stretch: 3 },
   place: (directory) => {
     if (cluster === undefined) throw new Error('there is no cluster');
     return cluster.place(directory);
