@@ -69,7 +69,7 @@ export class Fence {
     }
     // The storage daemons keep the entry that they have.
     throw new Error(
-      `node ${instance} starts clients as fast as they are cut off, or Ceph had cut one off before, for an hour: stop its agent; once it is off for good, "ceph osd blocklist rm" what "ceph osd blocklist ls" shows of it`,
+      `Ceph had cut a client of node ${instance} off before, for too short a time, and does not lengthen that: see docs/ceph.md about mon_osd_blocklist_default_expire, and try again when "ceph osd blocklist ls" no longer shows it; or the node starts clients as fast as they are cut off: stop its agent`,
     );
   }
 
