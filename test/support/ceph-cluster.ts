@@ -10,7 +10,7 @@ import { geteuid } from 'node:process';
 import { promisify } from 'node:util';
 import type { Rados } from '../../src/agent/backends/ceph/librados.ts';
 import { type CephDaemon, CephDaemons } from '../../src/cli/up/ceph/ceph-daemons.ts';
-import { confPath, DATA_POOL, FILESYSTEM, keyringPath } from '../../src/cli/up/ceph/configuration.ts';
+import { confPath, DATA_POOL, FILESYSTEM, IMAGE_POOL, keyringPath } from '../../src/cli/up/ceph/configuration.ts';
 import { NODE_CAPABILITIES } from '../../src/cli/up/ceph/node-access.ts';
 import { findCephPrograms } from '../../src/cli/up/ceph/programs.ts';
 import { systemClock } from '../../src/kit/clock.ts';
@@ -33,7 +33,7 @@ export class CephCluster {
   static readonly filesystem = FILESYSTEM;
   static readonly dataPool = DATA_POOL;
   /** A pool for RBD images. */
-  static readonly imagePool = 'rbd';
+  static readonly imagePool = IMAGE_POOL;
   readonly directory: string;
   #daemons: CephDaemons | undefined;
 
@@ -120,10 +120,7 @@ export class CephCluster {
       ...{ clock: systemClock, random: Math.random, newUuid: randomUUID, onStart: () => undefined },
     });
     // Each pool of the tests has a directory of its own.
-    const osd = `${NODE_CAPABILITIES['osd']}, profile rbd pool=${CephCluster.imagePool}`;
-    await this.makeClient('client.node', { ...NODE_CAPABILITIES, mds: 'allow rwfps', osd });
-    await this.mon('osd pool create', { pool: CephCluster.imagePool, pg_num: 8, pgp_num: 8 });
-    await this.mon('osd pool application enable', { pool: CephCluster.imagePool, app: 'rbd' });
+    await this.makeClient('client.node', { ...NODE_CAPABILITIES, mds: 'allow rwfps' });
     const root = join(this.directory, 'root');
     await mkdir(root, { mode: 0o700 });
     await run('ceph-fuse', ['-c', this.confPath, '-n', 'client.admin', root]);

@@ -17,6 +17,8 @@ export interface CephPlace {
 export const FILESYSTEM = 'cfs';
 export const DATA_POOL = 'cephfs.cfs.data';
 export const METADATA_POOL = 'cephfs.cfs.meta';
+/** Of RBD images. */
+export const IMAGE_POOL = 'rbd';
 export const OSDS = [0, 1, 2] as const;
 
 /** Path of the cluster's `ceph.conf`. */
