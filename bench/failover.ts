@@ -11,18 +11,23 @@ import type { FlockerClient } from '../src/client/flocker-client.ts';
 import { systemClock } from '../src/kit/clock.ts';
 import { type NodeId, newDatasetId, parseNodeId } from '../src/kit/ids.ts';
 import { silentLogger } from '../src/kit/logger.ts';
+import { cephSkipReason } from '../test/support/ceph-cluster.ts';
 import { clusterCertificates } from '../test/support/cluster-certificates.ts';
 import { TestEtcd } from '../test/support/etcd.ts';
-import { figuresTable, median, rounded, timed } from './figures.ts';
+import { type Figures, figuresTable, median, rounded, timed } from './figures.ts';
+import { lostNode } from './lost-node.ts';
 import { benchOptions } from './options.ts';
 
 const HOSTS = ['127.0.0.31', '127.0.0.32'];
 const TIMEOUT_MS = 60_000;
 const RETRY_MS = 10;
+/** Each takes half a minute. */
+const MOST_NODES_LOST = 3;
 
 /**
  * How long a cluster with two control services on an etcd of three members takes no change: from the kill of the one that leads, or from
- * asking it to stop, to the first dataset that the other one has on record. Needs etcd.
+ * asking it to stop, to the first dataset that the other one has on record. And how long a task is away whose node is lost. Needs etcd, and
+ * root and Ceph for the second.
  */
 export async function failover(args: readonly string[]): Promise<void> {
   const { json, rounds } = benchOptions(args);
@@ -30,6 +35,7 @@ export async function failover(args: readonly string[]): Promise<void> {
   const certificates = await clusterCertificates('failover');
   const etcd = await TestEtcd.start(3);
   const controls: DaemonProcess[] = [];
+  let takeovers: Figures = {};
   try {
     const { ca, cert, key } = await certificates.control();
     await writeFile(join(directory, 'cluster.crt'), ca);
@@ -83,21 +89,20 @@ export async function failover(args: readonly string[]): Promise<void> {
       }
     }
     await client.close();
-    const figures = {
-      killed: { takeover_ms: rounded(median(times.killed)) },
-      asked: { takeover_ms: rounded(median(times.asked)) },
+    takeovers = {
+      'control service killed': { takeover_ms: rounded(median(times.killed)) },
+      'control service asked to stop': { takeover_ms: rounded(median(times.asked)) },
     };
-    process.stdout.write(
-      json
-        ? `${JSON.stringify(figures)}\n`
-        : figuresTable(`Medians of ${rounds} takeovers of two control services`, figures),
-    );
   } finally {
     await Promise.all(controls.map((control) => control.stop()));
     await etcd.dispose();
     await certificates.dispose();
     await rm(directory, { recursive: true, force: true });
   }
+  const skip = await cephSkipReason();
+  const figures = { ...takeovers, ...(skip === null ? await lostNode(Math.min(rounds, MOST_NODES_LOST)) : {}) };
+  const title = `Medians of ${rounds} takeovers of two control services${skip ?? ', and of nodes lost with volumes on Ceph'}`;
+  process.stdout.write(json ? `${JSON.stringify(figures)}\n` : figuresTable(title, figures));
 }
 
 async function untilCreated(client: FlockerClient): Promise<void> {

@@ -1,6 +1,7 @@
 import type { CopyReport } from '../api/copy-channel.ts';
 import { type DatasetId, type NodeId, parseDatasetId } from '../kit/ids.ts';
 import type { AgentSession } from './agent-session.ts';
+import { BySession } from './by-session.ts';
 import { type Change, type Decision, datasetOf } from './changes.ts';
 import type { Cluster, LiveNode } from './cluster.ts';
 import { type CopyWish, copyWishes } from './copy-orders.ts';
@@ -85,12 +86,7 @@ export class CopyService {
   /** Sends the orders that follow from durable changes. */
   announce(ids: readonly DatasetId[]): void {
     const { durable, cluster, sessions } = this.#parts;
-    const bySession = new Map<AgentSession, [DatasetId, CopyWish | undefined][]>();
-    const note = (session: AgentSession, id: DatasetId, wish: CopyWish | undefined): void => {
-      const wishes = bySession.get(session);
-      if (wishes === undefined) bySession.set(session, [[id, wish]]);
-      else wishes.push([id, wish]);
-    };
+    const orders = new BySession<DatasetId, CopyWish>();
     for (const id of new Set(ids)) {
       const dataset = durable.deployment.dataset(id);
       // A later change of it is not durable yet; it is announced when it is.
@@ -99,18 +95,18 @@ export class CopyService {
       const before = this.#ordered.get(id) ?? new Set<AgentSession>();
       for (const session of [...before]) {
         if (wishes.has(session.nodeId) && sessions.get(session.nodeId) === session) continue;
-        note(session, id, undefined);
+        orders.note(session, id, undefined);
         before.delete(session);
       }
       for (const [node, wish] of wishes) {
         const session = sessions.get(node);
         if (session?.takesCopies !== true) continue;
         this.#sessionsOf(id).add(session);
-        note(session, id, wish);
+        orders.note(session, id, wish);
       }
       if (this.#ordered.get(id)?.size === 0) this.#ordered.delete(id);
     }
-    for (const [session, wishes] of bySession) session.sendCopies(wishes);
+    orders.send((session, wishes) => session.sendCopies(wishes));
   }
 
   #sessionsOf(id: DatasetId): Set<AgentSession> {

@@ -1,6 +1,7 @@
 import type { Clock } from '../kit/clock.ts';
 import type { DatasetId, NodeId } from '../kit/ids.ts';
 import type { AgentSession } from './agent-session.ts';
+import { BySession } from './by-session.ts';
 import type { ClusterView } from './cluster.ts';
 import type { DurableDeployment } from './durable-deployment.ts';
 import type { EventHub } from './event-hub.ts';
@@ -48,12 +49,9 @@ export class DatasetAnnouncer {
   /** Sends the orders that follow from durable changes, and tells the subscribers. */
   announce(ids: readonly DatasetId[]): void {
     const { durable, cluster, sessions } = this.#parts;
-    const bySession = new Map<AgentSession, [DatasetId, Wish | undefined][]>();
-    const note = (session: AgentSession | undefined, id: DatasetId, wish: Wish | undefined): void => {
-      if (session?.ready !== true) return;
-      const wishes = bySession.get(session);
-      if (wishes === undefined) bySession.set(session, [[id, wish]]);
-      else wishes.push([id, wish]);
+    const orders = new BySession<DatasetId, Wish>();
+    const note = (session: AgentSession, id: DatasetId, wish: Wish | undefined): void => {
+      if (session.ready) orders.note(session, id, wish);
     };
     for (const id of new Set(ids)) {
       const dataset = durable.deployment.dataset(id);
@@ -69,7 +67,7 @@ export class DatasetAnnouncer {
       }
       this.publish(id);
     }
-    for (const [session, wishes] of bySession) session.sendChanged(wishes);
+    orders.send((session, wishes) => session.sendChanged(wishes));
   }
 
   /** Tells the subscribers how a dataset stands. */

@@ -3,6 +3,7 @@ import type { CreateSnapshotBody, SnapshotView } from '../api/snapshots.ts';
 import { type NewUuid, type NodeId, parseSnapshotId, type SnapshotId } from '../kit/ids.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import type { AgentSession } from './agent-session.ts';
+import { BySession } from './by-session.ts';
 import type { Decision } from './changes.ts';
 import type { Cluster, LiveNode } from './cluster.ts';
 import type { Reply } from './decide-datasets.ts';
@@ -86,27 +87,22 @@ export class SnapshotService {
   /** Sends the orders that follow from durable changes, and tells the subscribers. */
   announce(ids: readonly SnapshotId[]): void {
     const { durable, events } = this.#parts;
-    const bySession = new Map<AgentSession, [SnapshotId, SnapshotWish | undefined][]>();
-    const note = (session: AgentSession, id: SnapshotId, wish: SnapshotWish | undefined): void => {
-      const wishes = bySession.get(session);
-      if (wishes === undefined) bySession.set(session, [[id, wish]]);
-      else wishes.push([id, wish]);
-    };
+    const orders = new BySession<SnapshotId, SnapshotWish>();
     for (const id of new Set(ids)) {
       const snapshot = durable.deployment.snapshots.get(id);
       // A later change of it is not durable yet; it is announced when it is.
       if (snapshot === undefined || durable.pendingSnapshot(id)) continue;
       const session = this.#sessionFor(snapshot);
       const before = this.#ordered.get(id);
-      if (before !== undefined && before !== session) note(before, id, undefined);
+      if (before !== undefined && before !== session) orders.note(before, id, undefined);
       if (session === undefined) this.#ordered.delete(id);
       else {
         this.#ordered.set(id, session);
-        note(session, id, snapshotWish(snapshot));
+        orders.note(session, id, snapshotWish(snapshot));
       }
       events.publish({ name: 'snapshot', data: this.view(snapshot) });
     }
-    for (const [session, wishes] of bySession) session.sendSnapshots(wishes);
+    orders.send((session, wishes) => session.sendSnapshots(wishes));
   }
 
   /** Who is to act on it. A snapshot that is in a pool can be destroyed by any node of the pool. */

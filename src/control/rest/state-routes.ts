@@ -12,6 +12,7 @@ import type { Dataset } from '../../model/dataset.ts';
 import type { ControlService } from '../control-service.ts';
 import { storageView } from '../storage-view.ts';
 import { inspectionOf, nodeInspection, nodeState, stateOf } from '../views.ts';
+import { sendList } from './long-list.ts';
 
 /** Version answered by `GET /v1/version`: the release of Flocker whose API this is. Clients read it as free text. */
 const FLOCKER_VERSION = '1.15.0';
@@ -33,7 +34,14 @@ export function stateRoutes(app: FastifyInstance, service: ControlService, clock
         response: { 200: Type.Array(DatasetState) },
       },
     },
-    async () => service.read(() => [...deployment.datasets()].flatMap((dataset) => stateOf(dataset, cluster) ?? [])),
+    (_request, reply) => {
+      const ids = [...deployment.datasets()].map(({ id }) => id);
+      return sendList(reply, ids, (some) =>
+        service.read(() =>
+          some.flatMap((id) => deployment.dataset(id) ?? []).flatMap((dataset) => stateOf(dataset, cluster) ?? []),
+        ),
+      );
+    },
   );
   app.get(
     PATHS.stateNodes,
@@ -66,18 +74,19 @@ export function stateRoutes(app: FastifyInstance, service: ControlService, clock
         response: { 200: Type.Array(DatasetInspection), '4xx': ErrorBody },
       },
     },
-    async (request) =>
-      service.read(() =>
-        select(request.query, service).map((dataset) =>
-          inspectionOf(
-            dataset,
-            deployment.lease(dataset.id),
-            deployment.copies.get(dataset.id),
-            cluster,
-            clock.wallMs(),
-          ),
+    (request, reply) => {
+      const ids = select(request.query, service).map(({ id }) => id);
+      return sendList(reply, ids, (some) =>
+        service.read(() =>
+          some
+            .flatMap((id) => deployment.dataset(id) ?? [])
+            .map((dataset) => {
+              const [lease, copies] = [deployment.lease(dataset.id), deployment.copies.get(dataset.id)];
+              return inspectionOf(dataset, lease, copies, cluster, clock.wallMs());
+            }),
         ),
-      ),
+      );
+    },
   );
   app.get(
     PATHS.inspectNodes,
