@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Backend, BackendError } from '../../src/agent/backends/backend.ts';
 import { type DatasetId, newDatasetId } from '../../src/kit/ids.ts';
 import type { BackendSubject } from './backend.ts';
-import { BackendWorld } from './backend-world.ts';
+import { BackendWorld, killsOf, testsOfPool } from './backend-world.ts';
 import { expectCode } from './expect-code.ts';
 
 const MIB = 2 ** 20;
@@ -34,6 +34,7 @@ export function growthContract(name: string, subject: BackendSubject): void {
       expect([...problems, ...(await world.close())]).toEqual([]);
     });
 
+    const itOfPool = testsOfPool(subject);
     const attached = async (): Promise<DatasetId> => {
       const id = newDatasetId(randomUUID);
       await a.create({ datasetId: id, sizeBytes: SIZE_BYTES, metadata: {} }, world.signal);
@@ -102,14 +103,14 @@ export function growthContract(name: string, subject: BackendSubject): void {
       }
     });
 
-    it('rounds up to whole allocation units', async () => {
+    itOfPool('rounds up to whole allocation units', async () => {
       const inUnits = await world.node('a', { allocation_unit: '10MiB' });
       const id = await attached();
       await inUnits.grow?.(id, 22 * MIB, world.signal);
       expect(await sizeOf(id)).toBe(30 * MIB);
     });
 
-    it('refuses what is not here, and what is no size', async () => {
+    itOfPool('refuses what is not here, and what is no size', async () => {
       const id = newDatasetId(randomUUID);
       await expectCode(grow(id, 64 * MIB, world.signal), 'volume_lost', id);
       await a.create({ datasetId: id, sizeBytes: SIZE_BYTES, metadata: {} }, world.signal);
@@ -130,7 +131,7 @@ export function growthContract(name: string, subject: BackendSubject): void {
       await writeFile(file(id, 'kept'), 'kept');
       await a.unmount(id, world.signal);
       let beforeBytes = SIZE_BYTES;
-      for (const afterMs of [0, 4, 8, 12, 16, 20, 26, 32, 40, 60]) {
+      for (const afterMs of killsOf(subject, [0, 4, 8, 12, 16, 20, 26, 32, 40, 60])) {
         const child = await world.agentThat(
           'a',
           `for (let size = ${beforeBytes}; ; size += ${MIB}) await backend.grow('${id}', size, signal);`,

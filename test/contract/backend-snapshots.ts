@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Backend, SnapshotEngine } from '../../src/agent/backends/backend.ts';
 import { type DatasetId, newDatasetId, parseSnapshotId, type SnapshotId } from '../../src/kit/ids.ts';
 import type { BackendSubject } from './backend.ts';
-import { BackendWorld } from './backend-world.ts';
+import { BackendWorld, killsOf, testsOfPool } from './backend-world.ts';
 import { expectCode } from './expect-code.ts';
 
 const MIB = 2 ** 20;
@@ -32,6 +32,7 @@ export function snapshotContract(name: string, subject: BackendSubject): void {
       expect([...problems, ...(await world.close())]).toEqual([]);
     });
 
+    const itOfPool = testsOfPool(subject);
     const mounted = async (
       more: { source?: SnapshotId; sizeBytes?: number | null } = {},
       backend = a,
@@ -158,7 +159,7 @@ export function snapshotContract(name: string, subject: BackendSubject): void {
       expect(await a.discover(refused)).toEqual({ kind: 'absent' });
     });
 
-    it('say what is missing', async () => {
+    itOfPool('say what is missing', async () => {
       const id = newDatasetId(randomUUID);
       const snapshotId = someSnapshot();
       expect(await engine.find(snapshotId)).toBeUndefined();
@@ -175,7 +176,7 @@ export function snapshotContract(name: string, subject: BackendSubject): void {
       expect(await readdir(join(world.rootPath, 'creating', 'a'))).toEqual([]);
     });
 
-    it('are not absent when the pool is gone', async () => {
+    itOfPool('are not absent when the pool is gone', async () => {
       const id = await mounted();
       const snapshotId = someSnapshot();
       await engine.take(snapshotId, id, world.signal);
@@ -223,7 +224,7 @@ export function snapshotContract(name: string, subject: BackendSubject): void {
     it('are whole or not there when an agent is killed, and the volume can be written to', async () => {
       const id = await mounted();
       await writeFile(file(id, 'bytes'), randomBytes(10 * MIB));
-      for (const afterMs of [0, 3, 6, 10, 15, 20, 30, 40, 60, 80]) {
+      for (const afterMs of killsOf(subject, [0, 3, 6, 10, 15, 20, 30, 40, 60, 80])) {
         const snapshots = Array.from({ length: 20 }, someSnapshot);
         const child = await world.agentThat(
           'a',

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { it } from 'vitest';
 import type { Backend } from '../../src/agent/backends/backend.ts';
 import { openBackend } from '../../src/agent/backends/open-backend.ts';
 import { teardownNode } from '../../src/agent/backends/teardown.ts';
@@ -23,6 +24,25 @@ export interface WorldPlace {
   readonly rootPath: string;
   /** How the `dataset` section says so. */
   readonly section: Readonly<Record<string, unknown>>;
+}
+
+/** What of the suite is left out where it takes long and has been played already. */
+export interface Thrift {
+  /** Of the times after which agents are killed each so many, and so many times as long, as steps take longer. */
+  readonly kills?: { readonly every: number; readonly stretch: number };
+  /** Another subject has the same pool in the same way; what never comes to the bytes of a volume is played there. */
+  readonly poolIsCovered?: boolean;
+}
+
+/** Makes tests of what is the pool's alone; not there, instead of skipped, where another subject has them. */
+export function testsOfPool({ poolIsCovered }: Thrift): (name: string, test: () => Promise<void>) => void {
+  return poolIsCovered === true ? () => undefined : (name, test) => it(name, test);
+}
+
+/** After how many milliseconds agents are killed. */
+export function killsOf({ kills }: Thrift, afterMs: readonly number[]): readonly number[] {
+  const { every, stretch } = kills ?? { every: 1, stretch: 1 };
+  return afterMs.filter((_, index) => index % every === 0).map((ms) => ms * stretch);
 }
 
 const plainPlace = (directory: string): WorldPlace => {

@@ -10,14 +10,14 @@ import { expectSoundFigures } from './backend-figures.ts';
 import { growthContract } from './backend-growth.ts';
 import { seizureContract } from './backend-seizure.ts';
 import { snapshotContract } from './backend-snapshots.ts';
-import { BackendWorld, type WorldPlace } from './backend-world.ts';
+import { BackendWorld, killsOf, type Thrift, testsOfPool, type WorldPlace } from './backend-world.ts';
 import { expectCode } from './expect-code.ts';
 
 const SIZE_BYTES = 16 * 2 ** 20;
 /** Of tests that start an agent many times: on a loaded machine each takes seconds. */
 const MANY_STARTS_TIMEOUT_MS = 110_000;
 
-export interface BackendSubject {
+export interface BackendSubject extends Thrift {
   /** The `dataset` section of `agent.yml`, without `root_path`. */
   readonly section: Readonly<Record<string, unknown>>;
   /** The file or directory with the bytes, within a volume's directory. */
@@ -56,6 +56,7 @@ export function backendContract(name: string, subject: BackendSubject): void {
       expect([...problems, ...(await world.close())]).toEqual([]);
     });
 
+    const itOfPool = testsOfPool(subject);
     const signalOf = (): AbortSignal => world.signal;
     const create = (backend: Backend, datasetId: DatasetId, metadata: Record<string, string> = {}): Promise<void> =>
       backend.create({ datasetId, sizeBytes: SIZE_BYTES, metadata }, signalOf());
@@ -121,7 +122,7 @@ export function backendContract(name: string, subject: BackendSubject): void {
       await a.destroy(id, signalOf());
     });
 
-    it('refuses steps out of order', async () => {
+    itOfPool('refuses steps out of order', async () => {
       const id = newDatasetId(randomUUID);
       await expectCode(a.attach(id, signalOf()), 'volume_lost', id);
       await expectCode(a.mount(id, signalOf()), 'volume_lost', id);
@@ -204,7 +205,7 @@ export function backendContract(name: string, subject: BackendSubject): void {
       await released(b, id);
     });
 
-    it('gives a detached volume to exactly one of two nodes that ask at once', async () => {
+    itOfPool('gives a detached volume to exactly one of two nodes that ask at once', async () => {
       const b = await world.node('b');
       for (let round = 0; round < 10; round += 1) {
         const id = newDatasetId(randomUUID);
@@ -216,7 +217,7 @@ export function backendContract(name: string, subject: BackendSubject): void {
       }
     });
 
-    it('agrees on one pool identity when several nodes start at once', async () => {
+    itOfPool('agrees on one pool identity when several nodes start at once', async () => {
       await rm(world.rootPath, { recursive: true });
       const nodes = await Promise.all(['a', 'b', 'c', 'd', 'e'].map((instance) => world.start(instance)));
       expect(new Set(nodes.map(({ pool }) => pool)).size).toBe(1);
@@ -227,7 +228,7 @@ export function backendContract(name: string, subject: BackendSubject): void {
       timeout: MANY_STARTS_TIMEOUT_MS,
     }, async () => {
       const outcomes = new Set<string>();
-      for (const afterMs of [0, 1, 2, 3, 4, 5, 6, 8, 10, 14, 20]) {
+      for (const afterMs of killsOf(subject, [0, 1, 2, 3, 4, 5, 6, 8, 10, 14, 20])) {
         const id = newDatasetId(randomUUID);
         const child = await world.agent('a', id, ['create']);
         child.stdin?.write('go\n');
@@ -249,7 +250,7 @@ export function backendContract(name: string, subject: BackendSubject): void {
 
     it('goes on from wherever it was killed', { timeout: MANY_STARTS_TIMEOUT_MS }, async () => {
       const id = newDatasetId(randomUUID);
-      for (const afterMs of [5, 12, 19, 26, 33, 40, 55, 70, 85, 100]) {
+      for (const afterMs of killsOf(subject, [5, 12, 19, 26, 33, 40, 55, 70, 85, 100])) {
         const child = await world.agent('a', id, ['create', 'attach', 'mount', 'unmount', 'detach', 'destroy']);
         child.stdin?.write('go\n');
         await sleep(afterMs);
@@ -268,7 +269,7 @@ export function backendContract(name: string, subject: BackendSubject): void {
       }
     });
 
-    it('cleans up after its own node only', async () => {
+    itOfPool('cleans up after its own node only', async () => {
       const id = newDatasetId(randomUUID);
       for (const instance of ['a', 'b']) {
         for (const part of ['creating', 'destroying']) {
@@ -355,9 +356,8 @@ export function backendContract(name: string, subject: BackendSubject): void {
       }
     });
 
-    it('ignores what is no volume, and says so when asked for it', async () => {
-      const id = newDatasetId(randomUUID);
-      const other = newDatasetId(randomUUID);
+    itOfPool('ignores what is no volume, and says so when asked for it', async () => {
+      const [id, other] = [newDatasetId(randomUUID), newDatasetId(randomUUID)];
       const own = join(world.rootPath, 'attached', 'a');
       await symlink('/etc', join(own, id));
       await mkdir(join(own, 'lost+found'));
@@ -387,7 +387,7 @@ export function backendContract(name: string, subject: BackendSubject): void {
       expect([...(await a.listHere()).keys()]).toEqual([id]);
     });
 
-    it('calls no volume absent when the pool is gone', async () => {
+    itOfPool('calls no volume absent when the pool is gone', async () => {
       const id = newDatasetId(randomUUID);
       await create(a, id);
       await a.attach(id, signalOf());
@@ -406,7 +406,7 @@ export function backendContract(name: string, subject: BackendSubject): void {
       await rename(away, join(world.rootPath, 'pool.json'));
     });
 
-    it('does not begin when it is aborted already', async () => {
+    itOfPool('does not begin when it is aborted already', async () => {
       const id = newDatasetId(randomUUID);
       const reason = new Error('shutting down');
       const aborted = AbortSignal.abort(reason);

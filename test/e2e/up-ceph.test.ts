@@ -33,6 +33,13 @@ describe.skipIf(skip !== null)(`flocker up with Ceph, etcd and three control ser
     expect(told).toContain(STORY.map((visit) => `"${visit}"`).join(', '));
   });
 
+  it('has volumes that are RBD images, by profile', { timeout: TIMEOUT_MS }, async () => {
+    const volume = 'db:/mnt,size=64MiB,profile=image';
+    const made = await cluster.sh(1, volume, 'stat -f -c %T /mnt; echo kept > /mnt/text; sync');
+    expect(made).toMatchObject({ status: 0, stdout: 'ext2/ext3\n', stderr: '' });
+    expect(await cluster.sh(2, 'db:/mnt', 'cat /mnt/text')).toMatchObject({ status: 0, stdout: 'kept\n', stderr: '' });
+  });
+
   it('goes on when a storage daemon is killed, which is started again', { timeout: TIMEOUT_MS }, async () => {
     const pid = await cephPid('osd.1');
     process.kill(pid, 'SIGKILL');

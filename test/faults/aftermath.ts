@@ -1,20 +1,27 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { LocalClient } from '../../src/frontends/local/local-client.ts';
+import type { VolumesAnswer } from '../../src/frontends/local/local-schemas.ts';
 import { errorText } from '../../src/kit/coded-error.ts';
 import { parseDatasetId, parseSnapshotId } from '../../src/kit/ids.ts';
-import { loopsBelow, writableBelow } from './census.ts';
+import { loopsBelow } from './census.ts';
 import type { FaultCluster } from './fault-cluster.ts';
 import type { History } from './history.ts';
 import { processesIn } from './machine.ts';
+import { mountsBelow } from './mounts.ts';
 import { signal } from './program.ts';
-import { startTask } from './task.ts';
+import { play, type Way } from './ways/way.ts';
 
 /** Everything comes to rest within this, once nothing is broken. */
 const REST_MS = 120_000;
 
 /** After everything healed: all data are there, everything can be deleted, and nothing is left over. */
-export async function checkAftermath(cluster: FaultCluster, history: History): Promise<void> {
+export async function checkAftermath(
+  cluster: FaultCluster,
+  history: History,
+  ways: readonly (readonly [name: string, way: Way])[],
+): Promise<void> {
   const until = AbortSignal.timeout(4 * REST_MS);
   await rested('nodes that are not connected', history, async () => {
     const nodes = (await cluster.client.inspectNodes(AbortSignal.timeout(5_000))) ?? [];
@@ -29,10 +36,12 @@ export async function checkAftermath(cluster: FaultCluster, history: History): P
     const node = cluster.nodes[index % cluster.nodes.length];
     const name = configuration.metadata['name'];
     if (node === undefined || name === undefined) continue;
-    const task = startTask(cluster.task(node, name, 0, 90), `last look at ${name}`, history);
-    const { dataset, status, said } = await task.ended;
+    const [by, way] = ways[index % ways.length] ?? [];
+    if (way === undefined) throw new Error('there is no way to a volume');
+    const look = { node, volume: name, forMs: 0, patienceMs: 90_000, name: `last look at ${name} by ${by}` };
+    const { dataset, status, said } = await play(way, look, history);
     if (status !== 0 || dataset !== configuration.dataset_id)
-      history.violated(`last look at ${name} (${configuration.dataset_id}) ended with ${status}: ${said}`);
+      history.violated(`${look.name} (${configuration.dataset_id}) ended with ${status}: ${said}`);
   }
   await deleteAll(cluster, until);
   await rested('left over', history, () => leftOver(cluster));
@@ -59,9 +68,15 @@ async function leftOver(cluster: FaultCluster): Promise<string[]> {
       .filter(({ path }) => /[0-9a-f-]{36}/.test(path))
       .map(({ device, path }) => `${device} of ${path}`),
   );
-  for (const { machine, mountRoot, number } of cluster.nodes) {
-    left.push(...writableBelow(mountRoot, machine.pid).map((name) => `mount of ${name} on node ${number}`));
-    left.push(...(await readdir(mountRoot)).map((name) => `directory ${name} on node ${number}`));
+  for (const node of cluster.nodes) {
+    const { machine, mountRoot, callers, number } = node;
+    for (const place of [mountRoot, callers]) {
+      left.push(...mountsBelow(place, machine.pid).map(({ point }) => `mount at ${point} on node ${number}`));
+      left.push(...(await readdir(place)).map((name) => `directory ${name} on node ${number}`));
+    }
+    const local = new LocalClient(cluster.sockets(node).socket);
+    const { volumes } = (await local.volumes(AbortSignal.timeout(5_000))) as VolumesAnswer;
+    left.push(...volumes.flatMap(({ holders }) => holders).map(({ id }) => `holder ${id} on node ${number}`));
     const namespace = await readlink(`/proc/${machine.pid}/ns/net`);
     const agent = cluster.nodes[number]?.agent?.pid;
     for (const pid of await processesIn(namespace)) {

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import type { FaultCluster } from './fault-cluster.ts';
 import type { History } from './history.ts';
+import { datasetOf, mountsBelow } from './mounts.ts';
 
 const PAUSE_MS = 10;
 
@@ -46,24 +47,14 @@ export class Census {
   /** Dataset → the nodes that have it mounted read-write. */
   #mounted(): Map<string, number[]> {
     const mounted = new Map<string, number[]>();
-    for (const { machine, mountRoot, number } of this.#cluster.nodes) {
+    for (const { machine, mountRoot, callers, number } of this.#cluster.nodes) {
       if (!machine.on) continue;
-      for (const dataset of writableBelow(mountRoot, machine.pid))
-        mounted.set(dataset, [...(mounted.get(dataset) ?? []), number]);
+      const here = [mountRoot, callers].flatMap((place) => mountsBelow(place, machine.pid));
+      const datasets = here.filter(({ writable }) => writable).map((mount) => datasetOf(mount) ?? mount.point);
+      for (const dataset of new Set(datasets)) mounted.set(dataset, [...(mounted.get(dataset) ?? []), number]);
     }
     return mounted;
   }
-}
-
-/** Names of what is mounted read-write below a directory, as the kernel tells it about a process. */
-export function writableBelow(directory: string, pid: number): string[] {
-  const names: string[] = [];
-  for (const line of text(`/proc/${pid}/mountinfo`).split('\n')) {
-    const [, , , , point = '', options = ''] = line.split(' ');
-    if (point.startsWith(`${directory}/`) && options.split(',').includes('rw'))
-      names.push(point.slice(directory.length + 1));
-  }
-  return names;
 }
 
 /** Loop devices of images below a directory, with the dataset of each. */

@@ -6,26 +6,32 @@ import type { FaultCluster, FaultNode } from './fault-cluster.ts';
 import type { History } from './history.ts';
 import { type Running, signal } from './program.ts';
 import type { Deed, Steps } from './schedule.ts';
-import { startTask, type Task } from './task.ts';
+import type { Task } from './task.ts';
+import { play } from './ways/way.ts';
+import type { Ways } from './ways/ways.ts';
 
 const ANSWER_MS = 8_000;
-const TASK_WAITS_SECONDS = 25;
+const TASK_WAITS_MS = 40_000;
 const STEP_WAITS_MS = 15_000;
 const GROWTH_BYTES = 16 * 2 ** 20;
 const LARGEST_BYTES = 128 * 2 ** 20;
+
+type TaskDeed = Extract<Deed, { kind: 'task' }>;
 
 /** Does to a cluster what the schedule says, and tells the history what came of it. */
 export class Deeds {
   readonly #cluster: FaultCluster;
   readonly #history: History;
+  readonly #ways: Ways;
   readonly #tasks = new Map<Task, number>();
   readonly #snapshots: string[] = [];
   /** What is broken now, so that two deeds do not mend each other's fault. */
   readonly #broken = new Set<string>();
 
-  constructor(cluster: FaultCluster, history: History) {
+  constructor(cluster: FaultCluster, history: History, ways: Ways) {
     this.#cluster = cluster;
     this.#history = history;
+    this.#ways = ways;
   }
 
   /** Resolves when the deed is over and what it broke is whole. */
@@ -33,7 +39,7 @@ export class Deeds {
     const cluster = this.#cluster;
     switch (deed.kind) {
       case 'task':
-        return this.#task(deed.node, deed.volume, deed.forMs);
+        return this.#task(deed);
       case 'killTask':
         return this.#killTask(deed.node);
       case 'move':
@@ -109,14 +115,16 @@ export class Deeds {
     return node;
   }
 
-  async #task(number: number, volume: string, forMs: number): Promise<void> {
+  async #task({ node: number, volume, forMs, way }: TaskDeed): Promise<void> {
     const node = this.#node(number);
     if (!node.machine.on) return;
-    const command = this.#cluster.task(node, volume, forMs, TASK_WAITS_SECONDS);
-    const task = startTask(command, `task on node ${number} with ${volume}`, this.#history);
-    this.#tasks.set(task, number);
-    await task.ended;
-    this.#tasks.delete(task);
+    const name = `task on node ${number} with ${volume} by ${way}`;
+    const wish = { node, volume, forMs, patienceMs: TASK_WAITS_MS, name };
+    const { status } = await play(this.#ways[way], wish, this.#history, (task) => {
+      this.#tasks.set(task, number);
+      void task.ended.finally(() => this.#tasks.delete(task));
+    });
+    this.#history.taskEnded(way, status === 0);
   }
 
   async #killTask(number: number): Promise<void> {
@@ -173,7 +181,12 @@ export class Deeds {
     await agent.ended;
     node.agent = undefined;
     await pause(forMs);
+    await this.#startAgent(node, diesAt);
+  }
+
+  async #startAgent(node: FaultNode, diesAt: Steps = []): Promise<void> {
     await this.#cluster.startAgent(node, diesAt);
+    for (const way of Object.values(this.#ways)) way.agentStarted?.(node);
   }
 
   /** Until the agent kills itself at one of the steps, or does not come to any for long. */
@@ -211,7 +224,7 @@ export class Deeds {
     if (declare) await this.#declareDead(node);
     await pause(forMs);
     await node.machine.boot();
-    await this.#cluster.startAgent(node);
+    await this.#startAgent(node);
   }
 
   /** It is refused until the control service has noticed that the node is away. */

@@ -22,8 +22,14 @@ const FLOCKER = fileURLToPath(new URL('../../src/bin/flocker.js', import.meta.ur
 const WRITER = fileURLToPath(new URL('./writer.js', import.meta.url));
 /** Directories where daemons note the steps at which they died. */
 const STEPS = 'steps-';
+export const VOLUME_SIZE = '64MiB';
+export const VOLUME_BYTES = 64 * 2 ** 20;
+/** Binds `$1` at `$2` in the mount namespace of a container, then becomes the rest. */
+const CONTAINER = 'mount --no-mtab --rbind -- "$1" "$2" && shift 2 && exec "$@"';
 /** Left free when the pool is filled, bytes. */
 const LEFT_FREE = 2 * 2 ** 20;
+
+export type Command = readonly [string, ...string[]];
 
 /** One node: its machine and its agent. */
 export interface FaultNode {
@@ -32,6 +38,8 @@ export interface FaultNode {
   readonly machine: Machine;
   readonly directory: string;
   readonly mountRoot: string;
+  /** Where orchestrators on it have their directories. */
+  readonly callers: string;
   agent: Running | undefined;
 }
 
@@ -66,7 +74,8 @@ export class FaultCluster {
       const id = parseNodeId(uuid);
       if (id === undefined) throw new Error(`${uuid} is no node`);
       const { directory: at, mountRoot } = layout.node(number + 1);
-      return { number, id, machine: new Machine(number), directory: at, mountRoot, agent: undefined };
+      const callers = join(directory, `callers${number + 1}`);
+      return { number, id, machine: new Machine(number, callers), directory: at, mountRoot, callers, agent: undefined };
     });
     const pem = (name: string): Promise<string> => readFile(join(layout.certificates, name), 'utf8');
     const [ca, cert, key] = await Promise.all([pem('cluster.crt'), pem('user.crt'), pem('user.key')]);
@@ -77,6 +86,7 @@ export class FaultCluster {
     const cluster = new FaultCluster(layout, storage, nodes, client);
     for (const node of nodes) {
       await writeAgentYml(join(node.directory, 'agent.yml'), node.machine.address);
+      await mkdir(node.callers);
       await node.machine.boot();
     }
     await cluster.startControl();
@@ -118,14 +128,27 @@ export class FaultCluster {
       await new LocalClient(this.layout.node(number + 1).socket).volumes(AbortSignal.timeout(5_000));
   }
 
-  /** The command line of a task on a node. */
-  task(node: FaultNode, volume: string, forMs: number, timeoutSeconds: number): readonly [string, ...string[]] {
-    const where = ['--socket', this.layout.node(node.number + 1).socket, '--timeout', String(timeoutSeconds)];
+  sockets(node: FaultNode): ReturnType<ClusterLayout['node']> {
+    return this.layout.node(node.number + 1);
+  }
+
+  /** The command line of a task that has its volume at `at`. */
+  writer(at: string, forMs: number): Command {
     // Two tasks of one node may share a volume; on two nodes this lock means nothing.
-    const lock = ['flock', '--timeout', '30', '--no-fork', '/mnt/lock'];
-    const command = [...lock, process.execPath, WRITER, '/mnt', String(forMs)];
-    const volumes = ['-v', `${volume}:/mnt,size=64MiB`];
+    return ['flock', '--timeout', '30', '--no-fork', join(at, 'lock'), process.execPath, WRITER, at, String(forMs)];
+  }
+
+  /** A command with a volume at /mnt, by `flocker run`. */
+  runCommand(node: FaultNode, volume: string, timeoutSeconds: number, command: Command): Command {
+    const where = ['--socket', this.sockets(node).socket, '--timeout', String(timeoutSeconds)];
+    const volumes = ['-v', `${volume}:/mnt,size=${VOLUME_SIZE}`];
     return node.machine.inside(process.execPath, FLOCKER, 'run', ...where, ...volumes, '--', ...command);
+  }
+
+  /** A command in a container, with what a node shows at `source` bound at `target`. */
+  boundCommand(node: FaultNode, source: string, target: string, command: Command): Command {
+    const container = ['--mount', '--propagation', 'slave', '--', 'sh', '-c', CONTAINER, 'container', source, target];
+    return node.machine.inside('unshare', ...container, ...command);
   }
 
   async setMkfs(mode: 'fail' | 'hang' | 'well'): Promise<void> {

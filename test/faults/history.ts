@@ -11,6 +11,8 @@ export class History {
   readonly #snapshots = new Set<string>();
   readonly #violations: string[] = [];
   #records = 0;
+  /** Of each way to volumes: tasks that tried it, and those that ended well. */
+  readonly tasks = new Map<string, { tried: number; well: number }>();
   /** What tasks that failed said last, and how often. */
   readonly failures = new Map<string, number>();
 
@@ -24,8 +26,15 @@ export class History {
   }
 
   taskFailed(said: string): void {
-    const last = (said.trim().split('\n').at(-1) ?? '').replaceAll(/[0-9a-f-]{36}/g, '…').slice(0, 160);
-    this.failures.set(last, (this.failures.get(last) ?? 0) + 1);
+    const line = said.trim().split('\n').at(-1) ?? '';
+    const last = line.replaceAll(/[0-9a-f-]{36}|\/\S*\/c(?=\/)/g, '…').replace(/\. Resolution note:.*$/, '');
+    const told = last.slice(0, 160);
+    this.failures.set(told, (this.failures.get(told) ?? 0) + 1);
+  }
+
+  taskEnded(way: string, well: boolean): void {
+    const { tried, well: before } = this.tasks.get(way) ?? { tried: 0, well: 0 };
+    this.tasks.set(way, { tried: tried + 1, well: before + Number(well) });
   }
 
   violated(what: string): void {

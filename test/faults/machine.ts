@@ -1,10 +1,27 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { readdir, readlink } from 'node:fs/promises';
 import { sh, signal } from './program.ts';
 import type { CutWay } from './schedule.ts';
 
 /** Where the control service listens: the bridge that all machines are on. */
 export const HUB = '10.77.0.1';
+
+/**
+ * A boot of a machine has an id of its own, and mounts below `$2` reach the namespaces of containers, as everywhere where systemd runs.
+ */
+const BOOT = `
+set -e
+id=$(mktemp)
+echo "$1" > "$id"
+mount --no-mtab --bind "$id" /proc/sys/kernel/random/boot_id
+rm "$id"
+mount --no-mtab --bind "$2" "$2"
+mount --no-mtab --make-shared "$2"
+ip link set lo up
+echo up
+exec sleep infinity
+`;
 
 /** Makes this network namespace the hub. */
 export async function makeHub(): Promise<void> {
@@ -18,10 +35,14 @@ export async function makeHub(): Promise<void> {
 export class Machine {
   readonly address: string;
   readonly #number: number;
+  readonly #shared: string;
   #init: ChildProcess | undefined;
+  boots = 0;
 
-  constructor(number: number) {
+  /** Mounts below `shared` reach containers. */
+  constructor(number: number, shared: string) {
     this.#number = number;
+    this.#shared = shared;
     this.address = `10.77.0.${11 + number}`;
   }
 
@@ -36,10 +57,9 @@ export class Machine {
   }
 
   async boot(): Promise<void> {
-    const up = 'ip link set lo up; echo up; exec sleep infinity';
-    const init = spawn('unshare', ['--net', '--mount', '--propagation', 'private', 'sh', '-c', up], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
+    const own = ['--net', '--mount', '--propagation', 'private'];
+    const boot = ['sh', '-c', BOOT, 'boot', randomUUID(), this.#shared];
+    const init = spawn('unshare', [...own, ...boot], { stdio: ['ignore', 'pipe', 'inherit'] });
     await new Promise<void>((resolve, reject) => {
       init.once('error', reject);
       init.once('exit', (status) => reject(new Error(`machine ${this.#number} did not start: ${status}`)));
@@ -49,6 +69,7 @@ export class Machine {
     await sh('ip', 'link', 'add', cable, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', String(init.pid));
     await sh('ip', 'link', 'set', cable, 'master', 'hub', 'up');
     this.#init = init;
+    this.boots += 1;
     await this.sh('ip', 'address', 'add', `${this.address}/24`, 'dev', 'eth0');
     await this.sh('ip', 'link', 'set', 'eth0', 'up');
   }

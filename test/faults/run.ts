@@ -13,6 +13,7 @@ import { makeHub } from './machine.ts';
 import { sh } from './program.ts';
 import { type DeedKind, schedule, WEIGHTS } from './schedule.ts';
 import { type FaultStorage, STORAGES } from './storage.ts';
+import { openWays, parseWays, WAYS } from './ways/ways.ts';
 
 /** Deeds of one round happen for so long; then everything heals and is checked. */
 const ROUND_MS = 60_000;
@@ -22,6 +23,7 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     minutes: { type: 'string', default: '1' },
     only: { type: 'string', default: '' },
+    ways: { type: 'string', default: '' },
     backend: { type: 'string', default: 'loopback' },
     inside: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
@@ -29,6 +31,8 @@ const { values } = parseArgs({
 });
 const only = new Set(values.only.split(',').filter((kind): kind is DeedKind => kind in WEIGHTS));
 if ([...only].join(',') !== values.only) throw new Error(`--only takes of: ${Object.keys(WEIGHTS).join(', ')}`);
+const ways = parseWays(values.ways) ?? [];
+if (ways.length === 0) throw new Error(`--ways takes of: ${Object.keys(WAYS).join(', ')}`);
 const storage = Object.values(STORAGES).find(({ wish }) => wish.backend === values.backend);
 if (storage === undefined) throw new Error(`--backend takes of: ${Object.keys(STORAGES).join(', ')}`);
 const seed = Number(values.seed ?? Date.now() % 1_000_000_000);
@@ -72,9 +76,10 @@ async function round(roundSeed: number, on: FaultStorage): Promise<readonly stri
   const history = new History();
   const cluster = await FaultCluster.start(directory, on);
   const census = new Census(cluster, history);
-  const deeds = new Deeds(cluster, history);
+  const by = openWays(cluster);
+  const deeds = new Deeds(cluster, history, by);
   const beganMs = performance.now();
-  const steps = schedule(roundSeed, ROUND_MS, only, on.without);
+  const steps = schedule(roundSeed, ROUND_MS, only, on.without, ways);
   const under: Promise<void>[] = [];
   const counts = new Map<DeedKind, number>();
   for (const { atMs, deed } of steps) {
@@ -84,13 +89,19 @@ async function round(roundSeed: number, on: FaultStorage): Promise<readonly stri
     under.push(deeds.do(deed).catch((error: unknown) => history.violated(`${deed.kind}: ${String(error)}`)));
   }
   await Promise.all(under);
-  await checkAftermath(cluster, history);
+  await checkAftermath(
+    cluster,
+    history,
+    ways.map((way) => [way, by[way]]),
+  );
   census.stop();
   await sh('umount', '/usr/sbin/mke2fs');
   await on.remove(cluster.layout);
   const did = [...counts].map(([kind, count]) => `${count} ${kind}`).join(', ');
   const seconds = Math.round((performance.now() - beganMs) / 1000);
   process.stdout.write(`  ${seconds} s, ${history.records} records, ${census.looks} looks at the mounts; ${did}\n`);
+  const tasks = [...history.tasks].map(([way, { tried, well }]) => `${well} of ${tried} by ${way}`).sort();
+  process.stdout.write(`  tasks that ended well: ${tasks.join(', ')}\n`);
   const reached = await cluster.stepsReached();
   if (reached.length > 0) process.stdout.write(`  died at ${reached.join(', ')}\n`);
   if (history.records === 0) history.violated('no record was written: nothing was tried');

@@ -1,12 +1,19 @@
 import { FAILPOINTS, type Failpoint } from '../../src/kit/failpoint.ts';
 import { Random } from './random.ts';
+import type { WayName } from './ways/ways.ts';
 
 export const NODES = [0, 1, 2] as const;
 const VOLUMES = ['amber', 'birch', 'cedar', 'dune'] as const;
 
 /** What happens to a cluster at one moment; all of it follows from the seed. */
 export type Deed =
-  | { readonly kind: 'task'; readonly node: number; readonly volume: string; readonly forMs: number }
+  | {
+      readonly kind: 'task';
+      readonly node: number;
+      readonly volume: string;
+      readonly forMs: number;
+      readonly way: WayName;
+    }
   | { readonly kind: 'killTask'; readonly node: number }
   | { readonly kind: 'move'; readonly node: number; readonly volume: string }
   | { readonly kind: 'grow'; readonly volume: string }
@@ -77,6 +84,7 @@ export function schedule(
   lengthMs: number,
   only: ReadonlySet<DeedKind>,
   without: ReadonlySet<DeedKind>,
+  ways: readonly WayName[],
 ): readonly { readonly atMs: number; readonly deed: Deed }[] {
   const random = new Random(seed);
   const kinds = (Object.keys(WEIGHTS) as DeedKind[]).filter(
@@ -85,19 +93,22 @@ export function schedule(
   const steps: { atMs: number; deed: Deed }[] = [];
   for (let atMs = 0; atMs < lengthMs; atMs += random.between(20, 900)) {
     const now = atMs < QUIET_MS ? kinds.filter((kind) => DAILY.has(kind)) : kinds;
-    steps.push({ atMs, deed: draw(random.weighted(now.map((kind) => [WEIGHTS[kind], kind])), random) });
+    steps.push({ atMs, deed: draw(random.weighted(now.map((kind) => [WEIGHTS[kind], kind])), random, ways) });
   }
   return steps;
 }
 
-function draw(kind: DeedKind, random: Random): Deed {
+function draw(kind: DeedKind, random: Random, ways: readonly WayName[]): Deed {
   const node = random.between(0, NODES.length - 1);
   const volume = VOLUMES[random.between(0, VOLUMES.length - 1)] ?? '';
   // Mostly shorter than what anybody waits for, at times longer than it takes to notice.
   const forMs = random.next() < 0.8 ? random.between(50, 4_000) : random.between(4_000, 25_000);
   switch (kind) {
     case 'task':
-      return { kind, node, volume, forMs: random.between(100, 6_000) };
+      return {
+        ...{ kind, node, volume, forMs: random.between(100, 6_000) },
+        way: random.weighted(ways.map((way) => [1, way])),
+      };
     case 'killTask':
       return { kind, node };
     case 'move':

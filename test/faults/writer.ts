@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { fsyncSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { FIRST, linkAfter, readChain } from './chain.ts';
+import { datasetOf, mountsOf } from './mounts.ts';
 
 /**
  * The task: says which dataset it got, what it finds in it, and then each record that it added, once that is on disk. Arguments: the
@@ -14,19 +15,10 @@ function say(kind: string, text: string): void {
   writeSync(1, `${kind} ${text}\n`);
 }
 
-/** The dataset that is mounted: the directory has its name that its image lies in, or, on btrfs, that it is. */
-function datasetId(): string {
-  const lines = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
-  const mount = lines.map((line) => line.split(' ')).findLast((fields) => fields[4] === mountPoint);
-  const [, , device = '', root = ''] = mount ?? [];
-  const isSubvolume = root !== '/';
-  const path = isSubvolume ? root : readFileSync(`/sys/dev/block/${device}/loop/backing_file`, 'utf8');
-  const id = [...path.trim().matchAll(/\/([0-9a-f-]{36})(?=\/|$)/g)].at(-1)?.[1];
-  if (id === undefined) throw new Error(`no dataset in ${path}`);
-  return id;
-}
-
-say('dataset', datasetId());
+const mount = mountsOf('self').findLast(({ point }) => point === mountPoint);
+const dataset = mount === undefined ? undefined : datasetOf(mount);
+if (dataset === undefined) throw new Error(`no dataset in ${mountPoint}`);
+say('dataset', dataset);
 const file = openSync(`${mountPoint}/records`, 'a+');
 const { links, wholeLength } = readChain(readFileSync(file, 'utf8'));
 ftruncateSync(file, wholeLength);

@@ -10,7 +10,7 @@ import { geteuid } from 'node:process';
 import { promisify } from 'node:util';
 import type { Rados } from '../../src/agent/backends/ceph/librados.ts';
 import { type CephDaemon, CephDaemons } from '../../src/cli/up/ceph/ceph-daemons.ts';
-import { confPath, DATA_POOL, FILESYSTEM, keyringPath } from '../../src/cli/up/ceph/configuration.ts';
+import { confPath, DATA_POOL, FILESYSTEM, IMAGE_POOL, keyringPath } from '../../src/cli/up/ceph/configuration.ts';
 import { NODE_CAPABILITIES } from '../../src/cli/up/ceph/node-access.ts';
 import { findCephPrograms } from '../../src/cli/up/ceph/programs.ts';
 import { systemClock } from '../../src/kit/clock.ts';
@@ -32,6 +32,8 @@ export async function cephSkipReason(): Promise<string | null> {
 export class CephCluster {
   static readonly filesystem = FILESYSTEM;
   static readonly dataPool = DATA_POOL;
+  /** A pool for RBD images. */
+  static readonly imagePool = IMAGE_POOL;
   readonly directory: string;
   #daemons: CephDaemons | undefined;
 

@@ -52,7 +52,14 @@ export const DATASET_SETTINGS: readonly DatasetSetting[] = [
   row('pool_mount', CEPH, 'absolute path', '`/var/lib/flocker/ceph`', 'Where the node mounts the pool.'),
   row('compression', BTRFS, 'none, lzo, zstd', 'none', 'Of volumes without a profile.'),
   row('zstd_level', BTRFS, '1 to 15', '3', 'Of the whole pool; for a pool that the agent mounts.'),
-  row('filesystem', ['loopback'], 'ext4, xfs', 'ext4', 'Of volumes that ask for none.'),
+  row(
+    'image_pool',
+    CEPH,
+    'text',
+    null,
+    'The pool with the RBD images that volumes without a profile are; without it they are directories.',
+  ),
+  row('filesystem', ['loopback', 'ceph'], 'ext4, xfs', 'ext4', 'Of volumes that ask for none; on ceph of RBD images.'),
   row('default_size', ALL, 'size', '75GiB', 'Of volumes that are made without a size.'),
   row('allocation_unit', ALL, 'size', '1', 'Sizes are rounded up to a multiple of it.'),
   row(
@@ -60,7 +67,7 @@ export const DATASET_SETTINGS: readonly DatasetSetting[] = [
     ALL,
     'mapping',
     'gold, silver, bronze',
-    'Profile → its options. All take `media`, `compression`, `dedup`, `replication`, `encryption` as statements of what cannot be measured; `filesystem` on loopback, on btrfs `compression` is a setting, and on ceph `data_pool` names the pool of the bytes.',
+    'Profile → its options. All take `media`, `compression`, `dedup`, `replication`, `encryption` as statements of what cannot be measured; `filesystem` on loopback, on btrfs `compression` is a setting, and on ceph `data_pool` names the pool of the files, or `image_pool` that of RBD images, with a `filesystem`.',
   ),
   row('media', ALL, 'ssd, hdd, nvme', 'as measured', 'What the pool is on.'),
   row(

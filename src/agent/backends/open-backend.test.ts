@@ -56,6 +56,14 @@ describe('openBackend', () => {
       { backend: 'loopback', profiles: { gold: { dedup: 'yes' } } },
       'dataset.profiles.gold.dedup must be one of none, offline, inline, not "yes"',
     ],
+    [
+      { backend: 'ceph', ceph_user: 'n', profiles: { gold: { data_pool: 'a', image_pool: 'b' } } },
+      'dataset.profiles.gold has a data_pool and an image_pool',
+    ],
+    [
+      { backend: 'ceph', ceph_user: 'n', profiles: { gold: { filesystem: 'xfs' } } },
+      'dataset.profiles.gold.filesystem is for images',
+    ],
     [{ backend: 'btrfs', device: '/dev/x' }, 'exactly one of dataset.root_path'],
     [{ backend: 'btrfs', root_path: undefined }, 'exactly one of dataset.root_path'],
     [{ backend: 'btrfs', pool_size: '1GiB' }, 'dataset.pool_size goes with dataset.pool_file only'],

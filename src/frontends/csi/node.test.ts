@@ -136,6 +136,20 @@ describe('Node', () => {
     }
   });
 
+  it('does not take a volume for another one that had its name and is staged still', async () => {
+    const old = await bench.create('webapp');
+    await bench.stage(old);
+    const { client } = bench.cluster.flocker;
+    await client.deleteDataset(parseDatasetId(old) ?? ('' as never), { kind: 'none' }, AbortSignal.timeout(5_000));
+    const id = await bench.create('webapp');
+    const request = { volumeId: id, stagingTargetPath: bench.path('other'), volumeCapability: writable() };
+    await expect(bench.csi.node.nodeStageVolume(request)).rejects.toMatchObject(refusal('FAILED_PRECONDITION', old));
+    await bench.unstage(old);
+    expect(holders()).toEqual([]);
+    await bench.csi.node.nodeStageVolume(request);
+    expect(leaseOf(id)?.nodeId).toBe(bench.node);
+  });
+
   it('answers what is staged already while the control service is away', async () => {
     const id = await bench.create('webapp');
     await bench.stage(id);

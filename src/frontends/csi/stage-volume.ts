@@ -38,6 +38,12 @@ export async function stageVolume(
   const { name } = wanted.spec;
   await stages.serially(name, signal, async () => {
     const present = stages.find(name);
+    // The name's holder is that volume's still: its caller unstages it by the id that it knows.
+    if (present !== undefined && wanted.datasetId !== undefined && present.datasetId !== wanted.datasetId)
+      throw new CsiError(
+        'FAILED_PRECONDITION',
+        `volume ${volumeId}: ${present.datasetId}, which had the name ${name} before, is still staged on this node; unstage it first`,
+      );
     // Its lease is ours: nothing has to be asked, so that a repeated call works while the control service is away.
     if (present !== undefined && world.volumes.heldPath(name) !== undefined) {
       requireAccess(accessOf(present), use.access, volumeId);

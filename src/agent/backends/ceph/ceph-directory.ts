@@ -19,15 +19,18 @@ export function bytesPath(directory: string): string {
   return join(directory, 'data');
 }
 
-/** How directories of a pool on CephFS are made durable and removed. */
-export const poolFilesystem: PoolFilesystem = {
-  syncDirectory,
-  removeTree: async (directory) => {
-    // A directory with snapshots cannot be removed.
-    await dropSnapshots(bytesPath(directory));
-    await removeTree(directory);
-  },
-};
+/** How directories of a pool on CephFS are made durable and removed; `discard` removes what else belongs to one. */
+export function poolFilesystem(discard: (directory: string) => Promise<void>): PoolFilesystem {
+  return {
+    syncDirectory,
+    removeTree: async (directory) => {
+      await discard(directory);
+      // A directory with snapshots cannot be removed.
+      await dropSnapshots(bytesPath(directory));
+      await removeTree(directory);
+    },
+  };
+}
 
 /** Bytes that may be in a directory, at some seconds' notice. Durable. */
 export async function setQuota(kernel: Kernel, path: string, sizeBytes: number): Promise<void> {

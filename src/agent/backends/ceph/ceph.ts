@@ -1,13 +1,12 @@
-import { chmod, lstat, mkdir, readdir, realpath, rm, rmdir, statfs, symlink } from 'node:fs/promises';
+import { mkdir, readdir, realpath, rm, rmdir, statfs, symlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Clock } from '../../../kit/clock.ts';
 import { errorCode, errorText } from '../../../kit/coded-error.ts';
 import { type DatasetId, type NewUuid, parseDatasetId } from '../../../kit/ids.ts';
 import type { Logger } from '../../../kit/logger.ts';
-import { FILESYSTEM_KEY } from '../../../model/dataset.ts';
+import { PROFILE_KEY } from '../../../model/dataset.ts';
 import type { PoolReport, VolumeUsage } from '../../../model/storage-state.ts';
 import type { VolumeState } from '../../../model/volume-state.ts';
-import { copyTree } from '../../host/copy-tree.ts';
 import { type Kernel, loadKernel } from '../../host/kernel.ts';
 import { type MountEntry, readMountTable } from '../../host/mount-table.ts';
 import { ensureSharedMountRoot } from '../../host/shared-mount-root.ts';
@@ -17,27 +16,25 @@ import { PoolLayout } from '../pool-layout.ts';
 import { PoolSnapshots } from '../pool-snapshots.ts';
 import { PoolSteps } from '../pool-steps.ts';
 import type { Statements } from '../statements.ts';
-import { planVolume, requireSize, type VolumeDefaults, wholeUnits } from '../volume-plan.ts';
+import { type VolumeDefaults, wholeUnits } from '../volume-plan.ts';
 import { readVolumeRecord, writeVolumeRecord } from '../volume-record.ts';
-import {
-  bytesPath,
-  dropSnapshots,
-  poolFilesystem,
-  setDataPool,
-  setQuota,
-  syncTree,
-  withSnapshot,
-} from './ceph-directory.ts';
+import { bytesPath, dropSnapshots, poolFilesystem } from './ceph-directory.ts';
 import { type CephFilesystem, findFilesystem } from './ceph-filesystem.ts';
 import { CephFuse } from './ceph-fuse.ts';
 import { Claims } from './claims.ts';
 import { ClientRegister } from './client-register.ts';
 import { ClusterAccess } from './cluster-access.ts';
+import { CEPHFS, DirectoryVolumes } from './directory-volumes.ts';
 import { Fence } from './fence.ts';
 import { FuseMounts } from './fuse-mounts.ts';
+import { FuseProcesses } from './fuse-processes.ts';
+import { ImageServers } from './image-server.ts';
+import { ImageStore } from './image-store.ts';
+import { ImageVolumes } from './image-volumes.ts';
 import { PoolMount } from './pool-mount.ts';
 import { describeCeph } from './pool-report.ts';
-import type { CephProfile, CephSettings } from './settings.ts';
+import { type CephProfile, type CephSettings, imagePoolsOf } from './settings.ts';
+import type { PooledVolume, Source, VolumeBody } from './volume-body.ts';
 
 export interface CephOptions extends VolumeDefaults<CephProfile>, CephSettings {
   readonly profiles: Readonly<Record<string, CephProfile>>;
@@ -51,12 +48,7 @@ export interface CephOptions extends VolumeDefaults<CephProfile>, CephSettings {
   readonly log: Logger;
 }
 
-/** The clients count what is written with some delay, so that less would mean nothing. */
-const MINIMUM_BYTES = 2 ** 20;
-/** Below the deadline of a step. */
-const COPY_TIMEOUT_MS = 280_000;
-
-/** Opens the backend whose volumes are directories of a CephFS, each mounted by itself. Needs root. */
+/** Opens the backend whose volumes are directories of a CephFS or RBD images, each mounted by itself. Needs root. */
 export async function openCeph(options: CephOptions): Promise<Backend> {
   const { instance, clock, newUuid, log, root } = options;
   return await explainFailure(`cannot open the Ceph pool on node ${instance}`, null, async () => {
@@ -67,14 +59,24 @@ export async function openCeph(options: CephOptions): Promise<Backend> {
     const claims = new Claims(cluster, { pool: filesystem.defaultDataPool, root }, instance, clock);
     const fence = new Fence(cluster, register, () => clock.wallMs());
     const notesDirectory = join(options.poolMount, 'run', instance);
-    const fuse = new CephFuse({
-      ...{ access: options.access, filesystem: filesystem.name, socketDirectory: notesDirectory, clock, newUuid },
+    const processes = new FuseProcesses({ socketDirectory: notesDirectory, clock, newUuid });
+    const fuse = new CephFuse(processes, { access: options.access, filesystem: filesystem.name, clock });
+    const mounts = new FuseMounts({ kernel, processes, register, fence, notesDirectory });
+    const servers = new ImageServers(processes, { access: options.access, clock });
+    const store = new ImageStore(cluster);
+    for (const pool of imagePoolsOf(options)) await store.require(pool);
+    const images = new ImageVolumes({
+      ...{ defaults: options, kernel, store, servers, processes, mounts, notesDirectory, clock, log },
     });
-    const mounts = new FuseMounts({ kernel, fuse, register, fence, notesDirectory });
-    const poolMount = new PoolMount(mounts, { root, mountPoint: join(options.poolMount, instance), clock });
+    const poolMount = new PoolMount(mounts, fuse, { root, mountPoint: join(options.poolMount, instance), clock });
     await poolMount.ready();
     const place = { rootPath: join(options.poolMount, instance, 'pool'), instance, kind: 'ceph' };
-    const layout = await PoolLayout.open(place, newUuid, log, poolFilesystem);
+    const layout = await PoolLayout.open(
+      place,
+      newUuid,
+      log,
+      poolFilesystem((directory) => images.discard(directory)),
+    );
     await mkdir(options.mountRoot, { recursive: true, mode: 0o700 });
     const mountRoot = await realpath(options.mountRoot);
     return new CephBackend(options, {
@@ -83,6 +85,11 @@ export async function openCeph(options: CephOptions): Promise<Backend> {
       filesystem,
       fence,
       claims,
+      directories: new DirectoryVolumes({
+        ...{ kernel, fuse, defaults: options, clock, newUuid },
+        cephPath: (path) => `${root}/pool${path.slice(layout.rootPath.length)}`,
+      }),
+      images,
       mounts,
       poolMount,
       layout,
@@ -97,6 +104,8 @@ interface Parts {
   readonly filesystem: CephFilesystem;
   readonly fence: Fence;
   readonly claims: Claims;
+  readonly directories: DirectoryVolumes;
+  readonly images: ImageVolumes;
   readonly mounts: FuseMounts;
   readonly poolMount: PoolMount;
   readonly layout: PoolLayout;
@@ -119,18 +128,22 @@ class CephBackend implements Backend {
     this.#options = options;
     this.#parts = parts;
     this.#steps = new PoolSteps(parts.layout, () => parts.poolMount.ready());
-    this.snapshots = new PoolSnapshots(parts.layout, (datasetId, copy, signal) =>
-      this.#takeCopy(datasetId, copy, signal),
-    );
+    this.snapshots = new PoolSnapshots(parts.layout, async (datasetId, copy, signal) => {
+      const volume = await this.#attached('take a snapshot of', datasetId);
+      const { sizeBytes, filesystem } = volume.record;
+      return { sizeBytes, filesystem, takenAtMs: await this.#bodyOf(volume.record).takeSnapshot(volume, copy, signal) };
+    });
   }
 
   async recover(): Promise<void> {
-    const { kernel, layout, mountRoot, mounts } = this.#parts;
+    const { kernel, layout, mountRoot, mounts, images } = this.#parts;
     await this.#steps.explainPool('recover', async () => {
       await mounts.clearCutOff();
       await layout.recover();
       await ensureSharedMountRoot(kernel, mountRoot);
-      const attached = new Set<string>(await layout.listAttached());
+      const ids = await layout.listAttached();
+      const attached = new Set<string>(ids);
+      await images.recover(ids, imagePoolsOf(this.#options), mountRoot);
       for (const datasetId of attached)
         await dropSnapshots(bytesPath(join(layout.attachedPath(datasetId as DatasetId))));
       for (const name of await readdir(mountRoot)) {
@@ -170,25 +183,13 @@ class CephBackend implements Backend {
   }
 
   async create(recipe: VolumeRecipe, signal: AbortSignal): Promise<void> {
-    const { datasetId, metadata } = recipe;
+    const { datasetId } = recipe;
     await this.#steps.create(datasetId, signal, async (directory) => {
       const source = recipe.source === undefined ? null : await this.snapshots.source(recipe.source);
-      const { sizeBytes, profileName, profile, name } = planVolume(recipe, this.#options, source?.record);
-      if (metadata[FILESYSTEM_KEY] !== undefined) {
-        const text = `volume ${datasetId} asks for the filesystem "${metadata[FILESYSTEM_KEY]}": this node's volumes are all on CephFS; leave it out or use the loopback backend`;
-        throw new BackendError('no_such_profile', text);
-      }
-      requireSize(datasetId, sizeBytes, MINIMUM_BYTES, 'a directory of CephFS');
-      const { kernel } = this.#parts;
-      const bytes = bytesPath(directory);
-      if (source === null) {
-        await mkdir(bytes);
-        // Tasks run as any user; mkdir's mode is cut by the umask.
-        await chmod(bytes, 0o777);
-        if (profile?.dataPool !== undefined) await setDataPool(kernel, bytes, profile.dataPool);
-      } else await this.#copy(bytesPath(source.directory), bytes, signal);
-      await setQuota(kernel, bytes, sizeBytes);
-      await writeVolumeRecord(directory, { datasetId, sizeBytes, filesystem: 'cephfs', profile: profileName, name });
+      const body = this.#bodyOfNew(recipe, source);
+      const record = body.plan(recipe, source);
+      await body.make(directory, record, source, signal);
+      await writeVolumeRecord(directory, record);
     });
   }
 
@@ -205,6 +206,12 @@ class CephBackend implements Backend {
   }
 
   async seize(datasetId: DatasetId, from: readonly string[], signal: AbortSignal): Promise<void> {
+    await this.#steps.explain('take over', datasetId, signal, async () => {
+      // A look at the directory of an image that a silent node has in use waits for as long as the metadata server does for that node. Of
+      // a directory that is in use, the look makes a node that still answers write down what it has, before it is cut off.
+      for (const instance of from)
+        if (await this.#parts.fence.hasImage(datasetId, instance)) await this.fence(instance);
+    });
     await this.#steps.seize(datasetId, from, signal, async (directory, move) => {
       const instance = basename(dirname(directory));
       await this.fence(instance);
@@ -222,22 +229,12 @@ class CephBackend implements Backend {
 
   async mount(datasetId: DatasetId, signal: AbortSignal): Promise<void> {
     await this.#steps.explain('mount', datasetId, signal, async () => {
-      const { layout, mounts } = this.#parts;
-      const directory = await this.#steps.attachedDirectory('mount', datasetId);
-      await readVolumeRecord(directory, datasetId);
-      const bytes = bytesPath(directory);
-      const kind = await lstat(bytes).catch((error: unknown) => {
-        if (errorCode(error) !== 'ENOENT') throw error;
-      });
-      if (kind?.isDirectory() !== true) {
-        const text = `volume ${datasetId} is not mounted: ${bytes} is missing or no directory; restore it from a copy (an empty one is never put in its place)`;
-        throw new BackendError('volume_lost', text);
-      }
-      const cephPath = `${this.#options.root}/pool${bytes.slice(layout.rootPath.length)}`;
-      await mounts.mount(this.#place(datasetId), cephPath, signal, async () => {
+      const volume = await this.#attached('mount', datasetId);
+      const start = await this.#bodyOf(volume.record).server(volume);
+      await this.#parts.mounts.mount(volume.place, start, signal, async () => {
         // Fails where the volume was taken over, or this node was cut off, while it was being mounted: a name that is made asks the
         // metadata server, and is not answered from what this node remembers. A link is no bytes, for which there may be no room.
-        const name = join(directory, 'mounted-by');
+        const name = join(volume.directory, 'mounted-by');
         await rm(name, { force: true });
         await symlink(this.#options.instance, name);
       });
@@ -266,12 +263,12 @@ class CephBackend implements Backend {
 
   async grow(datasetId: DatasetId, sizeBytes: number, signal: AbortSignal): Promise<void> {
     await this.#steps.explain('grow', datasetId, signal, async () => {
-      const directory = await this.#steps.attachedDirectory('grow', datasetId);
-      const record = await readVolumeRecord(directory, datasetId);
+      const volume = await this.#attached('grow', datasetId);
+      const { directory, record } = volume;
       const after = wholeUnits(datasetId, sizeBytes, this.#options.allocationUnitBytes);
       if (after <= record.sizeBytes) return;
-      // The record must not promise what the quota does not yet allow.
-      await setQuota(this.#parts.kernel, bytesPath(directory), after);
+      // The record must not promise what there is no room for yet.
+      await this.#bodyOf(record).grow(volume, after, signal);
       await writeVolumeRecord(directory, { ...record, sizeBytes: after });
     });
   }
@@ -282,9 +279,10 @@ class CephBackend implements Backend {
 
   async describePool(signal: AbortSignal): Promise<PoolReport> {
     const { cluster, filesystem } = this.#parts;
-    const { profiles, statements } = this.#options;
+    const { profiles, statements, imagePool } = this.#options;
+    const imagePools = imagePoolsOf(this.#options);
     return await this.#steps.explainPool('measure', () =>
-      describeCeph({ cluster, filesystem, profiles, statements }, signal),
+      describeCeph({ cluster, filesystem, profiles, statements, imagePool, imagePools }, signal),
     );
   }
 
@@ -304,24 +302,30 @@ class CephBackend implements Backend {
     });
   }
 
-  /** The bytes of one instant: CephFS keeps them for as long as they are copied. */
-  async #takeCopy(
-    datasetId: DatasetId,
-    copy: string,
-    signal: AbortSignal,
-  ): Promise<{ sizeBytes: number; takenAtMs: number; filesystem: string }> {
-    const directory = await this.#steps.attachedDirectory('take a snapshot of', datasetId);
-    const { sizeBytes } = await readVolumeRecord(directory, datasetId);
-    const takenAtMs = this.#options.clock.wallMs();
-    await withSnapshot(bytesPath(directory), this.#options.newUuid(), (frozen) =>
-      this.#copy(frozen, bytesPath(copy), signal),
-    );
-    return { sizeBytes, takenAtMs, filesystem: 'cephfs' };
+  /** By profile; what is made from a snapshot is what that was taken of. Fails with `no_such_profile` where the two disagree. */
+  #bodyOfNew({ datasetId, metadata }: VolumeRecipe, source: Source | null): VolumeBody {
+    const { profiles, imagePool } = this.#options;
+    const { directories, images } = this.#parts;
+    const name = metadata[PROFILE_KEY];
+    const profile = name !== undefined && Object.hasOwn(profiles, name) ? profiles[name] : undefined;
+    let wanted: VolumeBody | undefined;
+    if (profile?.imagePool !== undefined) wanted = images;
+    else if (profile?.dataPool !== undefined) wanted = directories;
+    if (source === null) return wanted ?? (imagePool === null ? directories : images);
+    const body = this.#bodyOf(source.record);
+    if (wanted === undefined || wanted === body) return body;
+    const [is, asks] = body === images ? ['an image', 'directories'] : ['a directory', 'images'];
+    const text = `volume ${datasetId} asks for the profile "${name}", whose volumes are ${asks}, and the snapshot it is made from is of ${is}; leave the profile out, or take another`;
+    throw new BackendError('no_such_profile', text);
   }
 
-  async #copy(from: string, to: string, signal: AbortSignal): Promise<void> {
-    await copyTree(from, to, { clock: this.#options.clock, signal, timeoutMs: COPY_TIMEOUT_MS });
-    await syncTree(to, signal);
+  #bodyOf({ filesystem }: { readonly filesystem: string | null }): VolumeBody {
+    return filesystem === CEPHFS ? this.#parts.directories : this.#parts.images;
+  }
+
+  async #attached(step: string, datasetId: DatasetId): Promise<PooledVolume> {
+    const directory = await this.#steps.attachedDirectory(step, datasetId);
+    return { directory, record: await readVolumeRecord(directory, datasetId), place: this.#place(datasetId) };
   }
 
   async #look(datasetId: DatasetId, table: readonly MountEntry[]): Promise<VolumeState> {

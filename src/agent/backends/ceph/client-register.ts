@@ -7,6 +7,8 @@ export interface RegisteredClient {
   readonly mounted: string;
   /** As the cluster knows it, `10.0.0.1:0/123456`. */
   readonly address: string;
+  /** It serves an RBD image, and not a directory of CephFS. */
+  readonly isOfImage?: boolean;
 }
 
 export interface RegisterPlace {

@@ -42,6 +42,12 @@ export class Fence {
     await underWay;
   }
 
+  /** Whether a node had the image of a volume in use when it was last heard of. */
+  async hasImage(what: string, instance: string): Promise<boolean> {
+    const clients = [...(await this.#register.of(instance)).values()];
+    return clients.some(({ mounted, isOfImage }) => mounted === what && isOfImage === true);
+  }
+
   /** Cuts off clients by their addresses; those that are already cost nothing. False when all were. */
   async clients(addresses: readonly string[]): Promise<boolean> {
     if (addresses.length === 0) return false;
@@ -61,7 +67,10 @@ export class Fence {
       const clients = await this.#register.of(instance);
       if (!(await this.clients([...clients.values()].map(({ address }) => address)))) return;
     }
-    throw new Error(`node ${instance} starts clients as fast as they are cut off: stop its agent`);
+    // The storage daemons keep the entry that they have.
+    throw new Error(
+      `Ceph had cut a client of node ${instance} off before, for too short a time, and does not lengthen that: see docs/ceph.md about mon_osd_blocklist_default_expire, and try again when "ceph osd blocklist ls" no longer shows it; or the node starts clients as fast as they are cut off: stop its agent`,
+    );
   }
 
   #lasts(until: string | undefined): boolean {

@@ -5,20 +5,23 @@ import type { Kernel } from '../../host/kernel.ts';
 import { type MountEntry, mountsAt, readMountTable } from '../../host/mount-table.ts';
 import { StorageUserSearch } from '../../host/storage-users.ts';
 import { BackendError } from '../backend.ts';
-import type { CephFuse, FuseProcess } from './ceph-fuse.ts';
-import type { ClientRegister } from './client-register.ts';
+import type { ClientRegister, RegisteredClient } from './client-register.ts';
 import type { Fence } from './fence.ts';
+import type { FuseProcess, FuseProcesses, StartedProcess } from './fuse-processes.ts';
 
-/** A directory of CephFS and where it is mounted on this machine. */
+/** What is mounted on this machine, and where. */
 export interface MountPlace {
   /** Dataset id, or `pool`. */
   readonly what: string;
   readonly mountPoint: string;
 }
 
+/** Starts the process that serves a mount. */
+export type StartServer = (mountPoint: string, signal: AbortSignal) => Promise<StartedProcess>;
+
 export interface FuseMountsParts {
   readonly kernel: Kernel;
-  readonly fuse: CephFuse;
+  readonly processes: FuseProcesses;
   readonly register: ClientRegister;
   readonly fence: Fence;
   /** Where it is noted which processes are registered, so that a look at a mount asks nobody. */
@@ -32,8 +35,8 @@ const WRITE_BACK_TIMEOUT_MS = 20_000;
 const KILLED_TIMEOUT_MS = 10_000;
 
 /**
- * Mounts of CephFS that outlive the agent. Each has a `ceph-fuse` of its own: the kernel ends it with the last mount of it in any
- * mount namespace and the last open file, so that where it has ended nothing can write, and all that was written is in the cluster.
+ * Mounts that outlive the agent. Each has a process of its own that serves it: it ends with the last mount of it in any mount namespace
+ * and the last open file, so that where it has ended nothing can write, and all that was written is in the cluster.
  */
 export class FuseMounts {
   readonly #parts: FuseMountsParts;
@@ -46,30 +49,32 @@ export class FuseMounts {
   /** Whether it is mounted by a process that was registered and is not cut off. */
   async isLive(mountPoint: string, table: readonly MountEntry[]): Promise<boolean> {
     if (mountsAt(table, mountPoint).length === 0) return false;
-    return (await this.#live(await this.#parts.fuse.at(mountPoint))).length > 0;
+    return (await this.#live(await this.#parts.processes.at(mountPoint))).length > 0;
   }
 
   /**
-   * Mounts it, unless that has been done. The client is registered and `confirm` has resolved before it counts as mounted; where either
-   * fails it is taken away again.
+   * Mounts it, unless that has been done. The client is registered and `confirm` has resolved before the process completes what it serves,
+   * if anything is left to do; where any of that fails it is taken away again.
    */
   async mount(
     { what, mountPoint }: MountPlace,
-    cephPath: string,
+    start: StartServer,
     signal: AbortSignal,
     confirm: () => Promise<void> = async () => undefined,
   ): Promise<void> {
     if (await this.isLive(mountPoint, await readMountTable())) return;
-    const { fuse, register } = this.#parts;
-    await this.#clear({ what, mountPoint }, signal);
+    const { register } = this.#parts;
+    await this.clear({ what, mountPoint }, signal);
     await mkdir(mountPoint, { mode: 0o700 }).catch((error: unknown) => {
       if (errorCode(error) !== 'EEXIST') throw error;
     });
-    const process = await fuse.start(cephPath, mountPoint, signal);
+    const process = await start(mountPoint, signal);
     try {
-      await register.add(process.token, { mounted: what, address: process.address });
+      await register.add(process.token, registered(what, process));
       await confirm();
+      await process.complete?.();
       await writeFile(this.#note(process.token), '');
+      await process.release?.();
     } catch (error) {
       await this.#end({ what, mountPoint }, [process], signal);
       throw error;
@@ -78,7 +83,7 @@ export class FuseMounts {
 
   /** Resolves when nothing can write through it any more and all that was written is in the cluster. */
   async unmount({ what, mountPoint }: MountPlace, signal: AbortSignal): Promise<void> {
-    const { fuse, kernel, register } = this.#parts;
+    const { processes: fuse, kernel, register } = this.#parts;
     const before = await fuse.at(mountPoint);
     const live = await this.#live(before);
     if (live.length < before.length) {
@@ -102,9 +107,35 @@ export class FuseMounts {
     const tokens = before.map(({ token }) => token);
     await this.#forget(tokens);
     await register.remove(tokens);
+    // Of one that was killed the cluster keeps what it had locked.
+    await this.clear({ what, mountPoint }, signal);
     await rmdir(mountPoint).catch((error: unknown) => {
       if (errorCode(error) !== 'ENOENT') throw error;
     });
+  }
+
+  /** Runs `work` with what a process serves that nobody mounts, registered meanwhile; resolves when the process has ended as well. */
+  async whileServed(
+    place: MountPlace,
+    start: StartServer,
+    signal: AbortSignal,
+    work: () => Promise<void>,
+  ): Promise<void> {
+    const { processes, register } = this.#parts;
+    await this.clear(place, signal);
+    const process = await start(place.mountPoint, signal);
+    try {
+      await register.add(process.token, registered(place.what, process));
+      await process.complete?.();
+      await work();
+      await process.release?.();
+      await this.#awaitEnd(place, async () => null, signal);
+    } catch (error) {
+      processes.kill(process);
+      await this.clear(place, new AbortController().signal);
+      throw error;
+    }
+    await register.remove([process.token]);
   }
 
   async #awaitEnd(
@@ -112,7 +143,7 @@ export class FuseMounts {
     deviceNow: () => Promise<string | null>,
     signal: AbortSignal,
   ): Promise<void> {
-    const { fuse } = this.#parts;
+    const { processes: fuse } = this.#parts;
     const ended = async (timeoutMs: number): Promise<boolean> =>
       (await fuse.ended(await fuse.at(mountPoint), timeoutMs, signal)).length === 0;
     if (await ended(END_TIMEOUT_MS)) return;
@@ -124,12 +155,12 @@ export class FuseMounts {
 
   /** Whether a process serves it still, mounted here or not. */
   async isServed(mountPoint: string): Promise<boolean> {
-    return (await this.#parts.fuse.at(mountPoint)).length > 0;
+    return (await this.#parts.processes.at(mountPoint)).length > 0;
   }
 
   /** Takes away all mounts that the cluster has cut off. Who uses them gets errors already. */
   async clearCutOff(): Promise<void> {
-    const { fuse } = this.#parts;
+    const { processes: fuse } = this.#parts;
     const signal = new AbortController().signal;
     const processes = await fuse.running();
     const states = await Promise.all(processes.map((process) => fuse.status(process)));
@@ -141,8 +172,8 @@ export class FuseMounts {
   }
 
   /** Takes away what is left of mounts that are not live, here and in the cluster. */
-  async #clear({ what, mountPoint }: MountPlace, signal: AbortSignal): Promise<void> {
-    const { fuse, register, fence } = this.#parts;
+  async clear({ what, mountPoint }: MountPlace, signal: AbortSignal): Promise<void> {
+    const { processes: fuse, register, fence } = this.#parts;
     const processes = await fuse.at(mountPoint);
     const live = await this.#live(processes);
     await this.#end(
@@ -160,10 +191,10 @@ export class FuseMounts {
 
   /** Kills processes whose mounts nobody may use, and takes their mounts away. */
   async #end({ mountPoint }: MountPlace, processes: readonly FuseProcess[], signal: AbortSignal): Promise<void> {
-    const { fuse, kernel } = this.#parts;
+    const { processes: fuse, kernel } = this.#parts;
     for (const process of processes) fuse.kill(process);
     if ((await fuse.ended(processes, KILLED_TIMEOUT_MS, signal)).length > 0) {
-      throw new Error(`ceph-fuse of ${mountPoint} does not end; look for I/O errors in the kernel log`);
+      throw new Error(`what serves ${mountPoint} does not end; look for I/O errors in the kernel log`);
     }
     await this.#forget(processes.map(({ token }) => token));
     if ((await fuse.at(mountPoint)).length > 0) return;
@@ -180,7 +211,7 @@ export class FuseMounts {
       processes.map(async (process) => {
         if (!(await isFile(this.#note(process.token)))) return false;
         // One that does not answer waits for the cluster.
-        return (await this.#parts.fuse.status(process))?.isCutOff !== true;
+        return (await this.#parts.processes.status(process))?.isCutOff !== true;
       }),
     );
     return processes.filter((_, index) => are[index] === true);
@@ -217,6 +248,10 @@ async function stillTheSame(mounted: MountEntry | undefined, before: readonly Mo
   const now = await readMountTable();
   const isNew = ({ id, mountPoint }: MountEntry): boolean => !known.has(`${id} ${mountPoint}`);
   return now.some((entry) => entry.device === mounted.device && isNew(entry)) ? null : mounted.device;
+}
+
+function registered(what: string, { address, isOfImage = false }: StartedProcess): RegisteredClient {
+  return { mounted: what, address, ...(isOfImage ? { isOfImage } : {}) };
 }
 
 async function isFile(path: string): Promise<boolean> {

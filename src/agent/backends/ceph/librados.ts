@@ -32,9 +32,19 @@ export interface Rados {
   remove(place: ObjectPlace): Promise<void>;
   /** Reads a whole object of up to 1 MiB; undefined when there is none. */
   read(place: ObjectPlace): Promise<string | undefined>;
+  /** Opens a pool for other libraries on top of this one, which take it as `rados_ioctx_t`. Writes wait while the cluster is full. */
+  openPool(pool: string): Promise<OpenPool>;
   /** Resolves when this connection knows the newest map of the storage daemons, those that are blocked included. */
   awaitNewestMap(): Promise<void>;
   close(): Promise<void>;
+}
+
+/** A pool that is open; to be closed before its connection is. */
+export interface OpenPool {
+  readonly pointer: unknown;
+  /** From now on what removes is carried out in a cluster that is full, and what writes fails with `ENOSPC`, instead of waiting. */
+  tryWhenFull(): void;
+  close(): void;
 }
 
 /** An object of a pool. */
@@ -46,14 +56,17 @@ export interface ObjectPlace {
 
 /** The bindings say of every value only what C does: a pointer, a number. */
 type Pointer = unknown;
-type Call<Parameters extends readonly unknown[]> = KoffiFunc<(...parameters: [...Parameters]) => number>;
+export type Call<Parameters extends readonly unknown[]> = KoffiFunc<(...parameters: [...Parameters]) => number>;
+
+/** Settings of librados by their names in `ceph.conf`. */
+type ConnectionSettings = Readonly<Record<string, string>>;
 
 /** Seconds. Both ends of every call: without them librados waits for a lost cluster for ever. */
-const TIMEOUTS = {
+const TIMEOUTS: ConnectionSettings = {
   client_mount_timeout: '10',
   rados_mon_op_timeout: '20',
   rados_osd_op_timeout: '20',
-} as const;
+};
 const LARGEST_OBJECT_BYTES = 2 ** 20;
 /** Each occupies one of the four threads that the process also reads files with. */
 const CALLS_AT_ONCE = 2;
@@ -66,7 +79,10 @@ const gate = new Gate(CALLS_AT_ONCE);
 let bound: ReturnType<typeof bind> | undefined;
 
 /** Connects with the distribution's librados. Fails with `librados_missing`, or with the errno of librados. */
-export async function connectRados({ confPath, client, keyringPath }: CephAccess): Promise<Rados> {
+export async function connectRados(
+  { confPath, client, keyringPath }: CephAccess,
+  settings: ConnectionSettings = TIMEOUTS,
+): Promise<Rados> {
   bound ??= bind();
   const lib = bound;
   const out: [Pointer] = [null];
@@ -76,7 +92,7 @@ export async function connectRados({ confPath, client, keyringPath }: CephAccess
     gate.run(async () => require0(name, await completed(start)));
   try {
     require0(`reading ${confPath}`, lib.readConf(cluster, confPath));
-    for (const [key, value] of Object.entries(TIMEOUTS)) require0(key, lib.setConf(cluster, key, value));
+    for (const [key, value] of Object.entries(settings)) require0(key, lib.setConf(cluster, key, value));
     if (keyringPath !== null) require0('keyring', lib.setConf(cluster, 'keyring', keyringPath));
     await call(`connecting to Ceph as ${client}`, (done) => lib.connect.async(cluster, done));
   } catch (error) {
@@ -104,14 +120,18 @@ export async function connectRados({ confPath, client, keyringPath }: CephAccess
       for (const pointer of [answer[0], said[0]]) if (pointer !== null) lib.freeBuffer(pointer);
     }
   };
-  const inPool = async <T>({ pool, namespace }: ObjectPlace, work: (io: Pointer) => Promise<T>): Promise<T> => {
+  const openPool = async (pool: string): Promise<OpenPool> => {
     const io: [Pointer] = [null];
     await call(`opening pool ${pool}`, (done) => lib.openPool.async(cluster, pool, io, done));
+    return { pointer: io[0], tryWhenFull: () => void lib.tryWhenFull(io[0]), close: () => void lib.closePool(io[0]) };
+  };
+  const inPool = async <T>({ pool, namespace }: ObjectPlace, work: (io: Pointer) => Promise<T>): Promise<T> => {
+    const io = await openPool(pool);
     try {
-      lib.setNamespace(io[0], namespace);
-      return await work(io[0]);
+      lib.setNamespace(io.pointer, namespace);
+      return await work(io.pointer);
     } finally {
-      lib.closePool(io[0]);
+      io.close();
     }
   };
   const change = async (io: Pointer, name: string, fill: (operation: Pointer) => unknown): Promise<number> => {
@@ -161,6 +181,7 @@ export async function connectRados({ confPath, client, keyringPath }: CephAccess
         if (count === ENOENT) return undefined;
         return bytes.toString('utf8', 0, require0(`reading ${place.name}`, count));
       }),
+    openPool,
     awaitNewestMap: async () => {
       await call('waiting for the newest map', (done) => lib.awaitMap.async(cluster, done));
     },
@@ -170,7 +191,7 @@ export async function connectRados({ confPath, client, keyringPath }: CephAccess
   };
 }
 
-type Done = (failure: unknown, result: number) => void;
+export type Done = (failure: unknown, result: number) => void;
 
 function bind() {
   const library = (() => {
@@ -198,6 +219,7 @@ function bind() {
     freeBuffer: func<[Pointer]>('void rados_buffer_free(void *)'),
     openPool: func<[Pointer, string, [Pointer]]>('int rados_ioctx_create(void *, const char *, _Out_ void **)'),
     closePool: func<[Pointer]>('void rados_ioctx_destroy(void *)'),
+    tryWhenFull: func<[Pointer]>('void rados_set_pool_full_try(void *)'),
     setNamespace: func<[Pointer, string]>('void rados_ioctx_set_namespace(void *, const char *)'),
     read: func<[Pointer, string, Buffer, number, number]>(
       'int rados_read(void *, const char *, void *, size_t, uint64_t)',
@@ -233,12 +255,14 @@ function textAt(pointer: Pointer, bytes: number): string {
   return bytes === 0 ? '' : Buffer.from(decode(pointer, 'uint8_t', bytes) as Uint8Array).toString('utf8');
 }
 
-function require0(what: string, result: number): number {
+/** Fails with the errno that a function of Ceph's libraries returned. */
+export function require0(what: string, result: number): number {
   if (result < 0) throw new SystemCallError(what, -result);
   return result;
 }
 
-function completed(start: (done: Done) => void): Promise<number> {
+/** Runs a call of a C library off the main thread. */
+export function completed(start: (done: Done) => void): Promise<number> {
   return new Promise((resolve, reject) => {
     start((failure, result) => {
       if (failure instanceof Error) reject(failure);

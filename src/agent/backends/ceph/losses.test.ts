@@ -1,12 +1,13 @@
 import type { ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { BackendWorld } from '../../../../test/contract/backend-world.ts';
 import { CephCluster, cephSkipReason } from '../../../../test/support/ceph-cluster.ts';
 import { type DatasetId, newDatasetId } from '../../../kit/ids.ts';
 import type { Backend } from '../backend.ts';
+import { askSocket } from './admin-socket.ts';
 
 const skip = await cephSkipReason();
 const cluster = skip === null ? await CephCluster.start() : undefined;
@@ -107,6 +108,22 @@ describe.skipIf(skip !== null)(`a Ceph that loses something${skip ?? ''}`, () =>
     };
     await expect.poll(states, { timeout: WAIT_MS }).toEqual(['active+clean']);
   };
+
+  it('lets others have what a node had that it cut off by itself', { timeout: TIMEOUT_MS }, async () => {
+    const file = (instance: string): string => join(world.mountRoot(instance), id, 'file');
+    await writeFile(file('a'), 'on disk', { flush: true });
+    const sockets = join(world.directory, 'ceph/run/a');
+    for (const name of (await readdir(sockets)).filter((each) => each.endsWith('.asok'))) {
+      const status = await askSocket(join(sockets, name), { prefix: 'status' }, world.signal);
+      const { addr_str: addr } = JSON.parse(status) as { addr_str: string };
+      // As the metadata server does with who is silent: for as long as the monitors have it by default.
+      await ceph().mon('osd blocklist', { blocklistop: 'add', addr });
+    }
+    await b.seize?.(id, ['a'], world.signal);
+    await b.mount(id, world.signal);
+    expect(await readFile(file('b'), 'utf8')).toBe('on disk');
+    await expect(writeFile(file('a'), 'late', { flush: true })).rejects.toThrow(/ESHUTDOWN|ENOTCONN|Unknown/);
+  });
 
   it('goes on without one storage daemon, and then without another', { timeout: TIMEOUT_MS }, async () => {
     const writer = await writing();

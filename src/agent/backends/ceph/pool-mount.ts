@@ -3,6 +3,7 @@ import { basename, dirname, join } from 'node:path';
 import type { Clock } from '../../../kit/clock.ts';
 import { withDeadline } from '../../../kit/deadline.ts';
 import { readMountTable } from '../../host/mount-table.ts';
+import type { CephFuse } from './ceph-fuse.ts';
 import type { FuseMounts } from './fuse-mounts.ts';
 
 export interface PoolMountOptions {
@@ -17,11 +18,13 @@ const TIMEOUT_MS = 60_000;
 /** The node's own mount of the pool, through which its agent moves volumes. It stays when the agent ends. */
 export class PoolMount {
   readonly #mounts: FuseMounts;
+  readonly #fuse: CephFuse;
   readonly #options: PoolMountOptions;
   #underWay: Promise<void> | undefined;
 
-  constructor(mounts: FuseMounts, options: PoolMountOptions) {
+  constructor(mounts: FuseMounts, fuse: CephFuse, options: PoolMountOptions) {
     this.#mounts = mounts;
+    this.#fuse = fuse;
     this.#options = options;
   }
 
@@ -46,7 +49,7 @@ export class PoolMount {
     const { root, clock } = this.#options;
     await withDeadline(clock, TIMEOUT_MS, `mounting ${root}`, undefined, async (signal) => {
       await this.#mounts.clearCutOff();
-      await this.#mounts.mount({ what: 'pool', mountPoint }, root, signal);
+      await this.#mounts.mount({ what: 'pool', mountPoint }, (at, until) => this.#fuse.start(root, at, until), signal);
     });
   }
 

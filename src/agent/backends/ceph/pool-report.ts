@@ -9,6 +9,10 @@ export interface ReportSources {
   readonly filesystem: CephFilesystem;
   readonly profiles: Readonly<Record<string, CephProfile>>;
   readonly statements: Statements;
+  /** Of volumes without a profile, where they are images. */
+  readonly imagePool: string | null;
+  /** All pools with images of volumes. */
+  readonly imagePools: readonly string[];
 }
 
 /** Of `osd dump`. */
@@ -45,11 +49,12 @@ interface Rule {
 }
 
 /**
- * What Ceph says of the filesystem's data pools. Sizes are those of the first data pool, before replication; what is stored is
- * that of all its data pools, whoever wrote it. Ceph counts every few seconds.
+ * What Ceph says of the pools with the bytes of volumes. Sizes are those of the pool for volumes without a profile, before replication;
+ * what is stored is that of all these pools, whoever wrote it. Ceph counts every few seconds.
  */
 export async function describeCeph(sources: ReportSources, signal: AbortSignal): Promise<PoolReport> {
-  const { cluster, filesystem, profiles, statements } = sources;
+  const { cluster, filesystem, profiles, statements, imagePool, imagePools } = sources;
+  const defaultPool = imagePool ?? filesystem.defaultDataPool;
   signal.throwIfAborted();
   const [dump, usage, rules] = await Promise.all([
     cluster.ask<OsdDump>('osd dump'),
@@ -71,18 +76,23 @@ export async function describeCeph(sources: ReportSources, signal: AbortSignal):
   return {
     profiles: Object.keys(statements.profiles).flatMap((name) => {
       const stated = statements.profiles[name] ?? {};
-      const measured = traits(profiles[name]?.dataPool ?? filesystem.defaultDataPool);
+      const measured = traits(profiles[name]?.dataPool ?? profiles[name]?.imagePool ?? defaultPool);
       return traitsOf({ media: statements.media, profiles: { [name]: stated } }, measured);
     }),
-    figures: figuresOf(filesystem, usage),
+    figures: figuresOf(defaultPool, { ...filesystem, imagePools }, usage),
   };
 }
 
-function figuresOf({ defaultDataPool, dataPools }: CephFilesystem, { pools }: Usage): PoolFigures {
-  const first = pools.find(({ name }) => name === defaultDataPool)?.stats;
-  const all = pools.filter(({ name }) => dataPools.includes(name)).map(({ stats }) => stats);
+function figuresOf(
+  defaultPool: string,
+  { dataPools, imagePools }: Pick<CephFilesystem, 'dataPools'> & Pick<ReportSources, 'imagePools'>,
+  { pools }: Usage,
+): PoolFigures {
+  const first = pools.find(({ name }) => name === defaultPool)?.stats;
+  const names = new Set([...dataPools, ...imagePools]);
+  const all = pools.filter(({ name }) => names.has(name)).map(({ stats }) => stats);
   const sum = (of: (stats: Usage['pools'][number]['stats']) => number): number | null =>
-    all.length < dataPools.length ? null : all.reduce((total, stats) => total + of(stats), 0);
+    all.length < names.size ? null : all.reduce((total, stats) => total + of(stats), 0);
   return {
     totalBytes: first === undefined ? null : first.stored + first.max_avail,
     availableBytes: first?.max_avail ?? null,
@@ -90,8 +100,8 @@ function figuresOf({ defaultDataPool, dataPools }: CephFilesystem, { pools }: Us
     logicalBytes: sum(({ stored }) => stored),
     physicalBytes: sum(({ bytes_used }) => bytes_used),
     compressionSavedBytes: sum((stats) => Math.max(0, stats.compress_under_bytes - stats.compress_bytes_used)),
-    // Clones are copies, and nothing else is shared.
-    sharedSavedBytes: 0,
+    // Copies of directories share nothing; how much images made from snapshots share is not counted anywhere.
+    sharedSavedBytes: imagePools.length === 0 ? 0 : null,
   };
 }
 

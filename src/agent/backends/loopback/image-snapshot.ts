@@ -20,7 +20,7 @@ import { imagePath, openWholeImage, UNFINISHED_MARKER } from './volume-image.ts'
 /** File beside an image whose filesystem is frozen: what a killed agent and a killed guard left is thawed by `recover`. */
 const FROZEN_MARKER = 'frozen';
 /** Tasks that write wait for as long. Copies that share blocks take milliseconds, others about a second for each GiB. */
-const LONGEST_FREEZE_MS = 60_000;
+export const LONGEST_FREEZE_MS = 60_000;
 /** Waits for a guard that notices that its agent was killed; it takes milliseconds, and more on a busy machine. */
 const GUARD_WAITS_MS = [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120] as const;
 /** Below the deadline of a step. */
@@ -106,7 +106,7 @@ export async function thawAll(
 }
 
 /** Runs `work` with the marker, locked: no guard of an earlier freeze is left. The marker stays when `work` fails. */
-async function withGuardFile<T>(
+export async function withGuardFile<T>(
   { datasetId, directory }: VolumeDirectory,
   { kernel, clock, signal }: Omit<Surroundings, 'lock'>,
   work: (guardFile: FileHandle) => Promise<T>,

@@ -112,7 +112,7 @@ export class CephDaemons {
     // The map has the one that was killed as active until the new one says that it is there.
     const before = isMade ? await activeMds(rados) : undefined;
     await this.#launch('ceph-mds', 'mds.a');
-    if (!isMade) await maker.filesystem(rados);
+    if (!isMade) await maker.pools(rados);
     await this.#until(signal, async () => {
       const now = await activeMds(rados);
       if (now === undefined || now === before) throw new Error('no MDS is active yet');

@@ -17,6 +17,8 @@ export interface CephPlace {
 export const FILESYSTEM = 'cfs';
 export const DATA_POOL = 'cephfs.cfs.data';
 export const METADATA_POOL = 'cephfs.cfs.meta';
+/** Of RBD images. */
+export const IMAGE_POOL = 'rbd';
 export const OSDS = [0, 1, 2] as const;
 
 /** Path of the cluster's `ceph.conf`. */
@@ -56,6 +58,7 @@ osd_pool_default_pg_autoscale_mode = off
 osd_crush_chooseleaf_type = 0
 mon_allow_pool_delete = true
 mon_max_pg_per_osd = 1000
+mon_osd_blocklist_default_expire = 157680000
 paxos_propose_interval = 0.1
 [mon]
 keyring = ${directory}/mon/$id/keyring

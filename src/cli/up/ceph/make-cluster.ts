@@ -10,6 +10,7 @@ import {
   confPath,
   DATA_POOL,
   FILESYSTEM,
+  IMAGE_POOL,
   keyringPath,
   METADATA_POOL,
   monitorAddress,
@@ -68,10 +69,12 @@ export class ClusterMaker {
     for (const { id, uuid } of uuids) await rados.monCommand({ prefix: 'osd new', uuid, id });
   }
 
-  async filesystem(rados: Rados): Promise<void> {
-    for (const pool of [METADATA_POOL, DATA_POOL]) {
+  /** The filesystem, and a pool for images. */
+  async pools(rados: Rados): Promise<void> {
+    for (const pool of [METADATA_POOL, DATA_POOL, IMAGE_POOL]) {
       await rados.monCommand({ prefix: 'osd pool create', pool, pg_num: 8, pgp_num: 8 });
     }
+    await rados.monCommand({ prefix: 'osd pool application enable', pool: IMAGE_POOL, app: 'rbd' });
     await rados.monCommand({ prefix: 'fs new', fs_name: FILESYSTEM, metadata: METADATA_POOL, data: DATA_POOL });
   }
 

@@ -1,5 +1,5 @@
 import type { ClusterLayout } from '../layout.ts';
-import { confPath, FILESYSTEM } from './configuration.ts';
+import { confPath, FILESYSTEM, IMAGE_POOL } from './configuration.ts';
 
 /** The directory of a fresh filesystem that nodes may have their pool in. */
 export const POOL_ROOT = 'flocker';
@@ -8,7 +8,7 @@ export const POOL_ROOT = 'flocker';
 export const NODE_CAPABILITIES: Readonly<Record<string, string>> = {
   mon: 'allow r, allow command "osd blocklist" with blocklistop=add',
   mds: `allow rwfps path=/${POOL_ROOT}`,
-  osd: `allow rw tag cephfs data=${FILESYSTEM}`,
+  osd: `allow rw tag cephfs data=${FILESYSTEM}, profile rbd pool=${IMAGE_POOL}`,
 };
 
 export function cephUser(node: number): string {
@@ -24,5 +24,6 @@ export function cephSection(layout: ClusterLayout, node: number): Readonly<Recor
     ceph_keyring: layout.node(node).cephKeyring,
     root_path: `/${POOL_ROOT}`,
     pool_mount: layout.cephMounts,
+    profiles: { gold: {}, silver: {}, bronze: {}, image: { image_pool: IMAGE_POOL } },
   };
 }
