@@ -15,7 +15,7 @@ import { errorCode } from '../../src/kit/coded-error.ts';
 import { startDeadline } from '../../src/kit/deadline.ts';
 
 const run = promisify(execFile);
-const TEARDOWN_MS = 20_000;
+const TEARDOWN_MS = 40_000;
 const COMPILED = new URL('../../dist/src/agent/backends/open-backend.js', import.meta.url).href;
 
 /** Where a world's pool is. */

@@ -57,7 +57,7 @@ export async function openCeph(options: CephOptions): Promise<Backend> {
     const filesystem = await findFilesystem(cluster, options.filesystem);
     const register = new ClientRegister(cluster, { pool: filesystem.defaultDataPool, root }, instance);
     const claims = new Claims(cluster, { pool: filesystem.defaultDataPool, root }, instance, clock);
-    const fence = new Fence(cluster, register, () => clock.wallMs());
+    const fence = new Fence(cluster, register, clock);
     const notesDirectory = join(options.poolMount, 'run', instance);
     const processes = new FuseProcesses({ socketDirectory: notesDirectory, clock, newUuid });
     const fuse = new CephFuse(processes, { access: options.access, filesystem: filesystem.name, clock });

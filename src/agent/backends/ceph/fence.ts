@@ -1,3 +1,4 @@
+import { type Clock, pause } from '../../../kit/clock.ts';
 import type { ClientRegister } from './client-register.ts';
 import type { ClusterAccess } from './cluster-access.ts';
 
@@ -12,6 +13,11 @@ const EXPIRE = CUT_OFF_SECONDS + 0.5;
 const LONG_ENOUGH_MS = (CUT_OFF_SECONDS / 2) * 1000;
 /** A node can register another client while it is being cut off; not often, as each look cuts off what it had. */
 const ROUNDS = 5;
+/**
+ * The storage daemons refuse a client with the newest map; the metadata server gets that from the monitors a moment later, and until then takes
+ * sizes and names from it still. Nobody tells when it has it.
+ */
+const METADATA_SERVER_MS = 1_000;
 
 /** Of `osd dump`. */
 interface Blocked {
@@ -23,13 +29,15 @@ interface Blocked {
 export class Fence {
   readonly #cluster: ClusterAccess;
   readonly #register: ClientRegister;
-  readonly #wallMs: () => number;
+  readonly #clock: Clock;
   readonly #underWay = new Map<string, Promise<void>>();
+  /** Addresses that the metadata server knows by now to be cut off. */
+  readonly #settled = new Set<string>();
 
-  constructor(cluster: ClusterAccess, register: ClientRegister, wallMs: () => number) {
+  constructor(cluster: ClusterAccess, register: ClientRegister, clock: Clock) {
     this.#cluster = cluster;
     this.#register = register;
-    this.#wallMs = wallMs;
+    this.#clock = clock;
   }
 
   /** Cuts off all clients that a node has. Resolves when the cluster has it on record. Those who ask at once share it. */
@@ -64,8 +72,13 @@ export class Fence {
 
   async #node(instance: string): Promise<void> {
     for (let round = 0; round < ROUNDS; round += 1) {
-      const clients = await this.#register.of(instance);
-      if (!(await this.clients([...clients.values()].map(({ address }) => address)))) return;
+      const addresses = [...(await this.#register.of(instance)).values()].map(({ address }) => address);
+      if (await this.clients(addresses)) continue;
+      if (addresses.every((address) => this.#settled.has(address))) return;
+      // Also when another node has just cut them off.
+      await pause(this.#clock, METADATA_SERVER_MS, new AbortController().signal);
+      for (const address of addresses) this.#settled.add(address);
+      return;
     }
     // The storage daemons keep the entry that they have.
     throw new Error(
@@ -76,6 +89,6 @@ export class Fence {
   #lasts(until: string | undefined): boolean {
     if (until === undefined) return false;
     const untilMs = Date.parse(until.replace(/(\.\d{3})\d*/, '$1').replace(/([+-]\d{2})(\d{2})$/, '$1:$2'));
-    return untilMs - this.#wallMs() > LONG_ENOUGH_MS;
+    return untilMs - this.#clock.wallMs() > LONG_ENOUGH_MS;
   }
 }
