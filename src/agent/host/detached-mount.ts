@@ -1,7 +1,7 @@
 import { close } from 'node:fs';
 import { promisify } from 'node:util';
-import { errno, type KoffiFunc, load } from 'koffi';
-import { SystemCallError } from './system-call-error.ts';
+import { type KoffiFunc, load } from 'koffi';
+import { invoke } from './kernel.ts';
 
 const closeDescriptor = promisify(close);
 
@@ -50,16 +50,4 @@ export async function mountDetached(type: string, options: Readonly<Record<strin
   } finally {
     await closeDescriptor(context);
   }
-}
-
-function invoke(call: string, start: (done: (failure: unknown, result: number) => void) => void): Promise<number> {
-  return new Promise((resolve, reject) => {
-    start((failure, result) => {
-      // koffi restores the errno of the worker thread only until this callback returns.
-      const reason = errno();
-      if (failure instanceof Error) reject(failure);
-      else if (result < 0) reject(new SystemCallError(call, reason));
-      else resolve(result);
-    });
-  });
 }

@@ -92,7 +92,11 @@ export function loadKernel(): Kernel {
   };
 }
 
-function invoke(call: string, start: (done: (failure: unknown, result: number) => void) => void): Promise<number> {
+/** Runs a system call on a worker thread; fails with a {@link SystemCallError} that names it when it returns less than 0. */
+export function invoke(
+  call: string,
+  start: (done: (failure: unknown, result: number) => void) => void,
+): Promise<number> {
   return new Promise((resolve, reject) => {
     start((failure, result) => {
       // koffi restores the errno of the worker thread only until this callback returns.
